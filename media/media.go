@@ -1,0 +1,164 @@
+// Package media holds the words in which the rest of Sidetone speaks of a
+// call's audio: calls, legs, roles, how they end, and the Sink that takes them.
+//
+// It knows nothing of speech. Implementations are its child packages.
+package media
+
+import (
+	"time"
+
+	"sidetone/internal/pcm"
+)
+
+// Role says who speaks on a leg.
+type Role uint8
+
+// The roles of a leg. A leg whose role nobody announced is RoleUnknown.
+const (
+	RoleUnknown Role = iota
+	RoleAgent
+	RoleCustomer
+)
+
+// String is the role's name as it stands in APIs, logs and rules.
+func (r Role) String() string {
+	switch r {
+	case RoleAgent:
+		return "agent"
+	case RoleCustomer:
+		return "customer"
+	default:
+		return "unknown"
+	}
+}
+
+// ParseRole is the inverse of Role.String; ok is false for any other text.
+func ParseRole(s string) (r Role, ok bool) {
+	switch s {
+	case "agent":
+		return RoleAgent, true
+	case "customer":
+		return RoleCustomer, true
+	case "unknown", "":
+		return RoleUnknown, true
+	default:
+		return RoleUnknown, false
+	}
+}
+
+// Call names a call, once, when it begins.
+type Call struct {
+	// ID is the caller-given or generated name, unique among running calls.
+	ID string
+	// Agent is the person whose pane shows the call.
+	Agent string
+	// Source is the protocol that brought the call, such as "rtp".
+	Source string
+	// Started is the wall time at which the call was announced.
+	Started time.Time
+}
+
+// Leg is one direction of one party's audio.
+type Leg struct {
+	// ID is unique within the call.
+	ID string
+	// Role is who speaks, RoleReason is how that is known ("announced by API").
+	Role       Role
+	RoleReason string
+	// Identity is the party's address or name when the source tells it.
+	Identity string
+}
+
+// MarkKind says what happened on a leg at one point of its clock.
+type MarkKind uint8
+
+// The kinds of Mark.
+const (
+	// MarkStarted: the first packet arrived; Wall is its arrival.
+	MarkStarted MarkKind = iota + 1
+	// MarkSSRCChanged: another synchronisation source took over the leg.
+	MarkSSRCChanged
+	// MarkStalled and MarkResumed: packets stopped coming, and came again.
+	MarkStalled
+	MarkResumed
+	// MarkDigit: a telephone event (RFC 4733); the digit is not carried.
+	MarkDigit
+)
+
+// Mark is an event on a leg that is not audio.
+type Mark struct {
+	Kind MarkKind
+	// At is the position on the leg's clock, in samples at pcm.Rate.
+	At int64
+	// Wall is the wall time at which the event was seen.
+	Wall time.Time
+}
+
+// EndState is how a call or a leg ended. Every call has exactly one.
+type EndState uint8
+
+// The end states.
+const (
+	// Ended: the other side said that the call is over.
+	Ended EndState = iota + 1
+	// TimedOut: no packet came for the configured time.
+	TimedOut
+	// Aborted: Sidetone stopped the call, at shutdown or on an error of its own.
+	Aborted
+	// Refused: the call never began.
+	Refused
+)
+
+// String is the state's name as it stands in APIs and logs.
+func (s EndState) String() string {
+	switch s {
+	case Ended:
+		return "ended"
+	case TimedOut:
+		return "timed out"
+	case Aborted:
+		return "aborted"
+	case Refused:
+		return "refused"
+	default:
+		return "running"
+	}
+}
+
+// End is how and why a call or a leg ended.
+type End struct {
+	State  EndState
+	Reason string
+	At     time.Time
+}
+
+// LegStats is what one leg's stream has seen so far. Counts are packets unless
+// the name says otherwise.
+type LegStats struct {
+	Received, Lost, Late, Duplicate, Reordered uint64
+	// Invalid counts datagrams that were no acceptable RTP: too short, wrong
+	// version, wrong payload type, empty.
+	Invalid uint64
+	// Foreign counts datagrams from a source other than the latched one.
+	Foreign uint64
+	// RTCP counts control packets, which share the port when muxed.
+	RTCP uint64
+	// SSRCChanges counts switches to another synchronisation source.
+	SSRCChanges uint64
+	// ConcealedFrames and InsertedFrames count 20 ms frames.
+	ConcealedFrames, InsertedFrames uint64
+	// Jitter is RFC 3550's interarrival jitter.
+	Jitter time.Duration
+}
+
+// LegSink takes one leg's audio, from one goroutine. Calls arrive in the order
+// of the leg's clock; none comes after End.
+type LegSink interface {
+	// Frame hands over 20 ms. The frame is valid during the call only. Frame
+	// must not block: the media path waits for nobody.
+	Frame(f *pcm.Frame)
+	// Mark hands over an event at its place between frames.
+	Mark(m Mark)
+	// End is the last call.
+	End(e End, s LegStats)
+}
