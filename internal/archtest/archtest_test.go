@@ -1,0 +1,86 @@
+package archtest
+
+import (
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func house() Rules {
+	return Rules{
+		Domains: []string{"media", "asr", "voiceprint", "kb", "guidance", "bench"},
+		Edges:   []string{"guidance asr"},
+		Pure: []string{
+			"media", "media/rtpflow", "media/jitter", "media/g711", "media/resample", "media/bridge",
+			"asr", "asr/vad", "asr/text", "asr/whisper/model",
+			"guidance", "guidance/intent", "guidance/playbook",
+			"bench", "bench/wer",
+			"internal/pcm", "internal/dsp", "internal/nn", "internal/wav",
+		},
+		Homes: map[string][]string{
+			"github.com/pion/rtp":            {"media/..."},
+			"github.com/pion/rtcp":           {"media/..."},
+			"github.com/zaf/g711":            {"media/g711", "internal/wav"},
+			"github.com/gorilla/websocket":   {"guidance/push"},
+			"github.com/blevesearch":         {"kb"},
+			"github.com/spf13/cobra":         {"cmd/sidetone"},
+			"github.com/schollz/progressbar": {"cmd/sidetone/..."},
+			"github.com/prometheus":          {"cmd/sidetone/internal/app"},
+			"github.com/goccy/go-yaml":       {"cmd/sidetone/...", "kb", "guidance/playbook"},
+			"gonum.org/v1/gonum":             {"internal/dsp"},
+			"go.uber.org/goleak":             {"internal/leaktest"},
+			"golang.org/x/sys/cpu":           {"internal/nn"},
+			"github.com/chromedp":            nil,
+			"testing":                        {"internal/leaktest", "internal/needs"},
+		},
+	}
+}
+
+func TestTreeKeepsTheRules(t *testing.T) {
+	files, err := Load(filepath.Join("..", ".."))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(files) < 10 {
+		t.Fatalf("read only %d files: is this the module's root?", len(files))
+	}
+	for _, line := range house().Check(files) {
+		t.Error(line)
+	}
+}
+
+// The rules are worth having only if each of them can fail.
+func TestBreachesAreSeen(t *testing.T) {
+	const doc = "// Package x is a test's.\npackage x\n"
+	cases := []struct{ name, file, src, want string }{
+		{"backwards", "asr/x/x.go", doc + `import _ "sidetone/guidance"`, "asr must not import guidance"},
+		{"child of another domain", "guidance/x/x.go", doc + `import _ "sidetone/asr/whisper"`, "only the root package"},
+		{"leaf", "internal/x/x.go", doc + `import _ "sidetone/media"`, "is a leaf"},
+		{"cmd", "media/x/x.go", doc + `import _ "sidetone/cmd/sidetone/internal/app"`, "imported by none"},
+		{"goroutine", "asr/vad/x.go", doc + `func f() { go f() }`, "starts a goroutine"},
+		{"clock", "media/jitter/x.go", doc + `import "time"; var t = time.Now()`, "uses time.Now"},
+		{"file", "internal/pcm/x.go", doc + `import _ "os"`, "imports os"},
+		{"library", "media/port/x.go", doc + `import _ "github.com/blevesearch/bleve/v2"`, "whose home is kb"},
+		{"init", "kb/x.go", doc + `func init() {}`, "init function"},
+		{"comment", "kb/x/x.go", "package x", "no package comment"},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			f, err := Parse(c.file, c.file, c.src)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := strings.Join(house().Check([]File{f}), "\n")
+			if !strings.Contains(got, c.want) {
+				t.Errorf("got %q, want a line with %q", got, c.want)
+			}
+		})
+	}
+	ok, err := Parse("guidance/x/x.go", "x.go", doc+`import _ "sidetone/asr"`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := house().Check([]File{ok}); len(got) != 0 {
+		t.Errorf("the allowed edge is refused: %v", got)
+	}
+}
