@@ -1,0 +1,177 @@
+package app
+
+import (
+	"bytes"
+	_ "embed"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"time"
+
+	"github.com/goccy/go-yaml"
+)
+
+//go:embed config.yaml
+var defaultConfig []byte
+
+// DefaultYAML is the commented configuration file with every default.
+func DefaultYAML() []byte { return bytes.Clone(defaultConfig) }
+
+// Config is the whole configuration; config.yaml explains every key.
+type Config struct {
+	Server      ServerConfig      `yaml:"server"`
+	Media       MediaConfig       `yaml:"media"`
+	Models      ModelsConfig      `yaml:"models"`
+	Recognition RecognitionConfig `yaml:"recognition"`
+	Guidance    GuidanceConfig    `yaml:"guidance"`
+	Log         LogConfig         `yaml:"log"`
+}
+
+// ServerConfig is the HTTP side.
+type ServerConfig struct {
+	Listen         string   `yaml:"listen"`
+	AllowedOrigins []string `yaml:"allowed_origins"`
+}
+
+// MediaConfig is the RTP side.
+type MediaConfig struct {
+	Host           string        `yaml:"host"`
+	FirstPort      int           `yaml:"first_port"`
+	LastPort       int           `yaml:"last_port"`
+	MaxCalls       int           `yaml:"max_calls"`
+	SetupTimeout   time.Duration `yaml:"setup_timeout"`
+	SilenceTimeout time.Duration `yaml:"silence_timeout"`
+}
+
+// ModelsConfig says where weights lie.
+type ModelsConfig struct {
+	Store string `yaml:"store"`
+}
+
+// RecognitionConfig chooses and bounds the recogniser.
+type RecognitionConfig struct {
+	Model        string        `yaml:"model"`
+	Language     string        `yaml:"language"`
+	Workers      int           `yaml:"workers"`
+	PartialEvery time.Duration `yaml:"partial_every"`
+}
+
+// GuidanceConfig names the rules and the knowledge.
+type GuidanceConfig struct {
+	Playbook  string `yaml:"playbook"`
+	Knowledge string `yaml:"knowledge"`
+	Language  string `yaml:"language"`
+}
+
+// LogConfig shapes the log.
+type LogConfig struct {
+	Level  string `yaml:"level"`
+	Format string `yaml:"format"`
+}
+
+// DefaultConfig is the embedded configuration.
+func DefaultConfig() (Config, error) {
+	var c Config
+	if err := decode(defaultConfig, &c); err != nil {
+		return Config{}, fmt.Errorf("built-in configuration: %w", err)
+	}
+	return c, nil
+}
+
+// LoadConfig reads the file at path over the defaults and validates the
+// result. An empty path gives the defaults.
+func LoadConfig(path string) (Config, error) {
+	c, err := DefaultConfig()
+	if err != nil || path == "" {
+		return c, err
+	}
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return Config{}, fmt.Errorf("configuration: %w", err)
+	}
+	if err := decode(b, &c); err != nil {
+		return Config{}, fmt.Errorf("configuration %s: %w", path, err)
+	}
+	if err := c.Validate(); err != nil {
+		return Config{}, fmt.Errorf("configuration %s: %w", path, err)
+	}
+	return c, nil
+}
+
+func decode(b []byte, c *Config) error {
+	// The library clears c when there is no document: a file of comments only.
+	var doc any
+	if err := yaml.Unmarshal(b, &doc); err == nil && doc == nil {
+		return nil
+	}
+	d := yaml.NewDecoder(bytes.NewReader(b), yaml.DisallowUnknownField(), yaml.Strict())
+	if err := d.Decode(c); err != nil && !errors.Is(err, io.EOF) {
+		return err
+	}
+	return nil
+}
+
+// Validate reports every value that cannot work, one a line.
+func (c *Config) Validate() error {
+	var errs []error
+	bad := func(key, format string, args ...any) {
+		errs = append(errs, fmt.Errorf("%s: "+format, append([]any{key}, args...)...))
+	}
+	if _, _, err := net.SplitHostPort(c.Server.Listen); err != nil {
+		bad("server.listen", "%q is not host:port", c.Server.Listen)
+	}
+	if _, err := netip.ParseAddr(c.Media.Host); err != nil {
+		bad("media.host", "%q is not an IP address", c.Media.Host)
+	}
+	if c.Media.FirstPort < 0 || c.Media.LastPort > 65535 || c.Media.FirstPort > c.Media.LastPort {
+		bad("media.first_port", "ports %d to %d are no range within 0 to 65535", c.Media.FirstPort, c.Media.LastPort)
+	}
+	if c.Media.MaxCalls < 1 {
+		bad("media.max_calls", "%d; at least 1 is needed", c.Media.MaxCalls)
+	}
+	for key, d := range map[string]time.Duration{
+		"media.setup_timeout":       c.Media.SetupTimeout,
+		"media.silence_timeout":     c.Media.SilenceTimeout,
+		"recognition.partial_every": c.Recognition.PartialEvery,
+	} {
+		if d <= 0 {
+			bad(key, "%v; a time above zero is needed", d)
+		}
+	}
+	if c.Recognition.Workers < 1 {
+		bad("recognition.workers", "%d; at least 1 is needed", c.Recognition.Workers)
+	}
+	if c.Recognition.Model == "" {
+		bad("recognition.model", "empty; `sidetone models list` names them")
+	}
+	if _, err := c.Log.level(); err != nil {
+		bad("log.level", "%v", err)
+	}
+	if c.Log.Format != "text" && c.Log.Format != "json" {
+		bad("log.format", "%q; text or json is needed", c.Log.Format)
+	}
+	return errors.Join(errs...)
+}
+
+func (l LogConfig) level() (slog.Level, error) {
+	var v slog.Level
+	err := v.UnmarshalText([]byte(l.Level))
+	return v, err
+}
+
+// Logger writes to w as configured.
+func (l LogConfig) Logger(w io.Writer) (*slog.Logger, error) {
+	v, err := l.level()
+	if err != nil {
+		return nil, fmt.Errorf("log.level: %w", err)
+	}
+	o := &slog.HandlerOptions{Level: v}
+	if l.Format == "json" {
+		return slog.New(slog.NewJSONHandler(w, o)), nil
+	}
+	return slog.New(slog.NewTextHandler(w, o)), nil
+}
