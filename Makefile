@@ -1,0 +1,72 @@
+# Sidetone. `make run` shows it, `make test` proves it; `make help` lists the rest.
+
+GO      ?= go
+CACHE   ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/sidetone
+TOOLS   := $(CACHE)/tools
+LINT    := $(TOOLS)/golangci-lint-v2.15.0
+BIN     := bin/sidetone
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+LDFLAGS := -s -w -X main.version=$(VERSION)
+FUZZTIME ?= 3s
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## build bin/sidetone, without cgo
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN) ./cmd/sidetone
+
+.PHONY: models
+models: build ## get the weights, hash-checked, into the user's cache
+	$(BIN) models pull
+
+.PHONY: run
+run: models ## start the server and play a bank call into it
+	$(BIN) demo
+
+.PHONY: test
+test: deps models check unit e2e fuzz ## everything that CI runs
+
+.PHONY: deps
+deps: ## bring the programs that the tests drive, through apt-get where it may
+	.ci/deps
+
+.PHONY: check
+check: ## formatting, vet, other platforms, tidy, generated files, lint
+	@test -z "$$(gofmt -l .)" || { echo "not gofmt'ed:"; gofmt -l .; exit 1; }
+	$(GO) mod tidy -diff
+	$(GO) vet ./...
+	CGO_ENABLED=0 $(GO) build ./...
+	CGO_ENABLED=0 GOARCH=386 $(GO) vet ./...
+	CGO_ENABLED=0 GOARCH=arm64 $(GO) vet ./...
+	$(MAKE) generate-check
+	$(MAKE) lint
+
+.PHONY: lint
+lint: $(LINT) ## golangci-lint
+	$(LINT) run ./...
+
+$(LINT):
+	GOBIN=$(TOOLS) $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+	mv $(TOOLS)/golangci-lint $@
+
+.PHONY: generate
+generate: ## write the assembly of internal/nn anew
+	cd internal/nn/gen && $(GO) run . -out ..
+
+.PHONY: generate-check
+generate-check: ## the checked-in assembly is what the generator writes
+	.ci/generated
+
+.PHONY: unit
+unit: ## unit tests, with the race detector where there is a C compiler
+	.ci/unit
+
+.PHONY: e2e
+e2e: build ## the built binary, a real call, a real browser
+	SIDETONE_BINARY=$(abspath $(BIN)) $(GO) test -count=1 -timeout 15m -tags e2e ./cmd/sidetone/e2e/...
+
+.PHONY: fuzz
+fuzz: ## every fuzz target for FUZZTIME
+	.ci/fuzz $(FUZZTIME)
