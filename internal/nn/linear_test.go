@@ -1,0 +1,126 @@
+package nn
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"testing"
+)
+
+// isas are the instruction sets this machine can run.
+func isas() []isa {
+	var s []isa
+	for v := plain; v <= detect(); v++ {
+		s = append(s, v)
+	}
+	return s
+}
+
+func newRand() *rand.Rand { return rand.New(rand.NewPCG(1, 2)) }
+
+func normal(r *rand.Rand, n int) []float32 {
+	x := make([]float32, n)
+	for i := range x {
+		x[i] = float32(r.NormFloat64())
+	}
+	return x
+}
+
+// naive computes a[m][k] · b + bias in float64, where the element of b for
+// output j and input q is b(j, q).
+func naive(a []float32, lda int, b func(j, q int) float64, bias []float32, m, k, n int) []float64 {
+	c := make([]float64, m*n)
+	for i := range m {
+		for j := range n {
+			if bias != nil {
+				c[i*n+j] = float64(bias[j])
+			}
+			for q := range k {
+				c[i*n+j] += float64(a[i*lda+q]) * b(j, q)
+			}
+		}
+	}
+	return c
+}
+
+// near compares rows of got, ld elements apart, with want; the error of a sum
+// of k terms of size one grows with its root, while a lost term is of size one.
+func near(t *testing.T, got []float32, ld int, want []float64, m, n, k int) {
+	t.Helper()
+	tol := 1e-5 * math.Sqrt(float64(k)+1)
+	for i := range m {
+		for j := range n {
+			g, w := float64(got[i*ld+j]), want[i*n+j]
+			if !(math.Abs(g-w) <= tol+1e-6*math.Abs(w)) {
+				t.Fatalf("[%d][%d]: got %v, want %v", i, j, g, w)
+			}
+		}
+	}
+}
+
+type weights interface {
+	In() int
+	Out() int
+	Mul(dst, x []float32, m int)
+	MulAdd(dst, x []float32, m int)
+	MulRows(dst []float32, ldd int, x []float32, ldx int, m int)
+	Row(dst []float32, i int)
+}
+
+var (
+	_ weights = (*Linear)(nil)
+	_ weights = (*Half)(nil)
+)
+
+func TestWeights(t *testing.T) {
+	r := newRand()
+	shapes := []struct{ out, in int }{
+		{1, 1}, {2, 3}, {15, 7}, {16, 8}, {17, 9}, {31, 16}, {33, 64}, {48, 129}, {258, 256},
+		{64, 387}, {50, 385}, {130, 768}, {300, 1153}, {384, 384},
+	}
+	for _, v := range isas() {
+		for _, s := range shapes {
+			for m := range 15 {
+				for _, withBias := range []bool{false, true} {
+					t.Run(fmt.Sprintf("isa %d/%dx%dx%d/bias %v", v, m, s.in, s.out, withBias), func(t *testing.T) {
+						w, x := normal(r, s.out*s.in), normal(r, m*s.in)
+						half := make([]uint16, len(w))
+						FloatToHalf(half, w)
+						rounded := make([]float32, len(w))
+						HalfToFloat(rounded, half)
+						var bias []float32
+						if withBias {
+							bias = normal(r, s.out)
+						}
+						testWeights(t, newLinear(v, w, bias, s.out, s.in), w, x, bias, m)
+						testWeights(t, newHalf(v, half, bias, s.out, s.in), rounded, x, bias, m)
+					})
+				}
+			}
+		}
+	}
+}
+
+func testWeights(t *testing.T, l weights, w, x, bias []float32, m int) {
+	in, out := l.In(), l.Out()
+	want := naive(x, in, func(j, q int) float64 { return float64(w[j*in+q]) }, bias, m, in, out)
+	dst := make([]float32, m*out)
+	l.Mul(dst, x, m)
+	near(t, dst, out, want, m, out, in)
+
+	l.MulAdd(dst, x, m)
+	for i := range want {
+		want[i] *= 2
+	}
+	near(t, dst, out, want, m, out, in)
+
+	row := make([]float32, in)
+	for _, i := range []int{0, out / 2, out - 1} {
+		l.Row(row, i)
+		for q, g := range row {
+			if g != w[i*in+q] {
+				t.Fatalf("Row(%d)[%d]: got %v, want %v", i, q, g, w[i*in+q])
+			}
+		}
+	}
+}

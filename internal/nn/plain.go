@@ -1,0 +1,153 @@
+package nn
+
+import "math"
+
+// gemmGo computes c[m][16·width] (+)= a[m][k] · b + bias for panels b, each
+// [k][16].
+func gemmGo(m, width, k int, a []float32, lda int, b, c []float32, ldc int, bias []float32, add bool) {
+	for p := range width {
+		panel := b[p*k*panelN:][:k*panelN]
+		for i := 0; i < m; i += 2 {
+			// An odd last row is computed twice and stored once.
+			i1 := min(i+1, m-1)
+			a0, a1 := a[i*lda:][:k], a[i1*lda:][:k]
+			for j := 0; j < panelN; j += 4 {
+				var s [2][4]float32
+				s[0], s[1] = cellsGo(a0, a1, panel[j:])
+				if bias != nil {
+					for q, v := range bias[p*panelN+j:][:4] {
+						s[0][q] += v
+						s[1][q] += v
+					}
+				}
+				store(c[i*ldc+p*panelN+j:][:4], s[0][:], add)
+				if i1 > i {
+					store(c[i1*ldc+p*panelN+j:][:4], s[1][:], add)
+				}
+			}
+		}
+	}
+}
+
+// cellsGo multiplies two rows by four columns of a panel.
+func cellsGo(a0, a1, panel []float32) (r0, r1 [4]float32) {
+	var s00, s01, s02, s03, s10, s11, s12, s13 float32
+	a1 = a1[:len(a0)]
+	for q, x := range a0 {
+		y := a1[q]
+		w := panel[q*panelN:][:4]
+		s00 += x * w[0]
+		s01 += x * w[1]
+		s02 += x * w[2]
+		s03 += x * w[3]
+		s10 += y * w[0]
+		s11 += y * w[1]
+		s12 += y * w[2]
+		s13 += y * w[3]
+	}
+	return [4]float32{s00, s01, s02, s03}, [4]float32{s10, s11, s12, s13}
+}
+
+func dotGo(a, b []float32) float32 {
+	var s0, s1, s2, s3 float32
+	b = b[:len(a)]
+	for len(a) >= 4 {
+		s0 += a[0] * b[0]
+		s1 += a[1] * b[1]
+		s2 += a[2] * b[2]
+		s3 += a[3] * b[3]
+		a, b = a[4:], b[4:]
+	}
+	for i, x := range a {
+		s0 += x * b[i]
+	}
+	return (s0 + s1) + (s2 + s3)
+}
+
+func addGo(dst, x []float32) {
+	for i, v := range x {
+		dst[i] += v
+	}
+}
+
+func softmaxGo(x []float32) {
+	hi := float32(math.Inf(-1))
+	for _, v := range x {
+		hi = max(hi, v)
+	}
+	var s float32
+	for i, v := range x {
+		e := expGo(v - hi)
+		x[i] = e
+		s += e
+	}
+	s = 1 / s
+	for i := range x {
+		x[i] *= s
+	}
+}
+
+// expGo is exp(x) for x ≤ 0 or NaN, to two units in the last place; what is
+// below the least normal number becomes zero. The polynomial is that of
+// Cephes' expf (Moshier, 1989).
+func expGo(x float32) float32 {
+	if x < expLeast {
+		return 0
+	}
+	n := x*math.Log2E + roundMagic - roundMagic
+	r := x - n*ln2High - n*ln2Low
+	p := float32(expC0)
+	p = p*r + expC1
+	p = p*r + expC2
+	p = p*r + expC3
+	p = p*r + expC4
+	p = p*r + expC5
+	p = p*r*r + r + 1
+	if p != p {
+		return p
+	}
+	return p * math.Float32frombits(uint32(int32(n)+127)<<23)
+}
+
+const (
+	expLeast   = -87.33654
+	roundMagic = 3 << 22 // added and taken away it rounds to a whole number
+	ln2High    = 0.693359375
+	ln2Low     = -2.12194440e-4
+	expC0      = 1.9875691500e-4
+	expC1      = 1.3981999507e-3
+	expC2      = 8.3334519073e-3
+	expC3      = 4.1665795894e-2
+	expC4      = 1.6666665459e-1
+	expC5      = 5.0000001201e-1
+)
+
+func geluGo(x []float32) {
+	for i, v := range x {
+		x[i] = float32(0.5 * float64(v) * (1 + math.Erf(float64(v)/math.Sqrt2)))
+	}
+}
+
+func layerNormGo(dst, x, gamma, beta []float32) {
+	var sum, squares float64
+	for _, v := range x {
+		sum += float64(v)
+		squares += float64(v) * float64(v)
+	}
+	mean, r := norm(sum, squares, len(x))
+	for j, v := range x {
+		dst[j] = float32((float64(v)-mean)*r)*gamma[j] + beta[j]
+	}
+}
+
+func halfToFloatGo(dst []float32, src []uint16) {
+	for i, v := range src {
+		dst[i] = halfToFloat(v)
+	}
+}
+
+func floatToHalfGo(dst []uint16, src []float32) {
+	for i, v := range src {
+		dst[i] = floatToHalf(v)
+	}
+}
