@@ -1,0 +1,468 @@
+// Package push carries calls, transcripts and cards to the agents' panes over
+// WebSocket, and brings back what the panes report.
+//
+// A Hub is told of every call by the goroutines that work on it; its methods
+// never wait for a pane. A pane subscribes to one agent's name, gets a snapshot
+// of that agent's calls, and then whatever changes. Between hub and pane stands
+// a bounded queue; partials do not enter it, of them only the latest of each
+// role waits. A pane whose queue is full is closed with 1013 (try again later)
+// and gets a snapshot when it comes back.
+//
+// The protocol is written down in message.go.
+//
+// # Latency of a card
+//
+// A pane acknowledges a card when it is painted. The time of painting on the
+// server's clock is
+//
+//	painted = sent + RTT/2 + (painted_ms - received_ms), at most the arrival of the ack
+//
+// where sent is taken just before the card is written to the socket, RTT is the
+// smallest of the last eight round trips of WebSocket pings (the clock filter
+// of RFC 5905, section 10), and the difference is measured by the pane on its
+// own monotonic clock. Neither the pane's wall clock nor the way of the ack
+// enters. The latency that the agent feels is painted minus the end of the last
+// triggering word.
+package push
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/gorilla/websocket"
+
+	"sidetone/guidance"
+)
+
+// Route is the pattern under which the page expects the Hub.
+const Route = "GET /v1/push/{agent}"
+
+// Listener learns what panes report. Its methods are called from the panes'
+// goroutines and may run at the same time.
+type Listener interface {
+	// Painted is called for every pane that shows a card, once each.
+	Painted(Painted)
+	// Acted is called when an agent uses, dismisses or refuses a card.
+	Acted(Acted)
+}
+
+// Searcher finds elements of the knowledge base. Calls run at the same time,
+// and end early when ctx does.
+type Searcher interface {
+	Search(ctx context.Context, q Query) ([]Result, error)
+}
+
+// Painted says that a card stands on a pane.
+type Painted struct {
+	Agent string
+	Card  guidance.Card
+	// At is the time of painting on the server's clock, see the package comment.
+	At time.Time
+	// Latency is from the end of the last triggering word to At, or from the
+	// card's birth when FromWords is false.
+	Latency   time.Duration
+	FromWords bool
+	// RTT is the round trip that At rests on, 0 before the first was measured.
+	RTT time.Duration
+	// First is false for a second pane, or the same one after a reconnect.
+	First bool
+}
+
+// Acted is an agent's verdict on a card.
+type Acted struct {
+	Agent string
+	Card  guidance.Card
+	// State is Used, Dismissed or Wrong; a later verdict replaces it.
+	State State
+	At    time.Time
+}
+
+// Query is a search typed into a pane.
+type Query struct {
+	Agent string
+	Text  string
+	// Language is a language tag, or empty for any.
+	Language string
+}
+
+// CardRecord is what the hub keeps of a card.
+type CardRecord struct {
+	Card  guidance.Card
+	State State
+	// Painted is when the first pane showed it, zero when none did; Latency is
+	// as in Painted.Latency.
+	Painted time.Time
+	Latency time.Duration
+}
+
+// Config is what a Hub needs; a zero field has the default stated.
+type Config struct {
+	// Version and Language are told to panes; Language is the interface's
+	// default, "en".
+	Version, Language string
+	// Origins are further origins ("https://crm.example") whose pages may
+	// connect. Without any, only pages of the server's own origin may.
+	Origins []string
+	// Queue bounds the messages that wait for one pane, 16.
+	Queue int
+	// History bounds the utterances kept of a call, 400; Cards its cards, 64;
+	// EndedCalls the ended calls kept for panes that connect later, 256.
+	History, Cards, EndedCalls int
+	// PanesPerAgent bounds the panes of one agent, 8.
+	PanesPerAgent int
+	// PingEvery is the pause between pings, 15 s. A pane that is silent for
+	// PongWait, 40 s, is closed.
+	PingEvery, PongWait time.Duration
+	// WriteTimeout bounds one write and, when closing, the wait for the pane's
+	// answer, 5 s.
+	WriteTimeout time.Duration
+	// SearchTimeout bounds one search, 5 s.
+	SearchTimeout time.Duration
+	// Listener and Searcher may be nil: nobody listens, search is off.
+	Listener Listener
+	Searcher Searcher
+	// Log may be nil.
+	Log *slog.Logger
+}
+
+func (c *Config) validate() error {
+	for _, n := range []struct {
+		name     string
+		v        *int
+		standard int
+	}{
+		{"Queue", &c.Queue, 16}, {"History", &c.History, 400}, {"Cards", &c.Cards, 64},
+		{"EndedCalls", &c.EndedCalls, 256}, {"PanesPerAgent", &c.PanesPerAgent, 8},
+	} {
+		if *n.v < 0 {
+			return fmt.Errorf("push: %s is %d, must not be negative", n.name, *n.v)
+		}
+		if *n.v == 0 {
+			*n.v = n.standard
+		}
+	}
+	for _, d := range []struct {
+		name     string
+		v        *time.Duration
+		standard time.Duration
+	}{
+		{"PingEvery", &c.PingEvery, 15 * time.Second}, {"PongWait", &c.PongWait, 40 * time.Second},
+		{"WriteTimeout", &c.WriteTimeout, 5 * time.Second}, {"SearchTimeout", &c.SearchTimeout, 5 * time.Second},
+	} {
+		if *d.v < 0 {
+			return fmt.Errorf("push: %s is %v, must not be negative", d.name, *d.v)
+		}
+		if *d.v == 0 {
+			*d.v = d.standard
+		}
+	}
+	if c.PongWait <= c.PingEvery {
+		return fmt.Errorf("push: PongWait %v must be longer than PingEvery %v", c.PongWait, c.PingEvery)
+	}
+	for i, o := range c.Origins {
+		u, err := url.Parse(o)
+		if err != nil || u.Host == "" || o != u.Scheme+"://"+u.Host {
+			return fmt.Errorf("push: Origins[%d] is %q, want scheme://host or scheme://host:port", i, o)
+		}
+	}
+	if c.Language == "" {
+		c.Language = "en"
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	return nil
+}
+
+// Stats counts what happened since the Hub was made.
+type Stats struct {
+	// Panes is how many are connected now.
+	Panes int64
+	// Slow panes were closed with 1013; Refused ones never connected (origin,
+	// limits); Abusive ones were closed with 1008.
+	Slow, Refused, Abusive int64
+	// BadMessages came from panes and were answered with an error.
+	BadMessages int64
+	// PartialsSkipped were overwritten by a later one before they were sent.
+	PartialsSkipped int64
+	// Stray events named a call that the hub does not know.
+	Stray int64
+}
+
+// Hub joins calls and panes. Its methods may be called from any goroutine.
+type Hub struct {
+	cfg      Config
+	upgrader websocket.Upgrader
+	ctx      context.Context
+	cancel   context.CancelFunc
+
+	mu     sync.Mutex
+	closed bool
+	places int           // panes connected or connecting
+	empty  chan struct{} // closed when closed and places is 0
+	rooms  map[string]*room
+	calls  map[string]*call
+	ended  []string // ids of ended calls, oldest first
+
+	connected, slow, refused, abusive, bad, skipped, stray atomic.Int64
+}
+
+// room is one agent's calls and panes, guarded by Hub.mu.
+type room struct {
+	calls  []*call
+	places int // as Hub.places
+	panes  map[*pane]struct{}
+}
+
+// New makes a Hub.
+func New(cfg Config) (*Hub, error) {
+	if err := cfg.validate(); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	h := &Hub{cfg: cfg, ctx: ctx, cancel: cancel, empty: make(chan struct{}), rooms: map[string]*room{}, calls: map[string]*call{}}
+	h.upgrader = websocket.Upgrader{
+		HandshakeTimeout: cfg.WriteTimeout,
+		ReadBufferSize:   maxMessage,
+		WriteBufferSize:  maxMessage,
+		CheckOrigin:      h.originAllowed,
+	}
+	return h, nil
+}
+
+// CallStarted begins a call. It fails when the id is in use by a running call,
+// when id or agent are empty, or when the hub is closed.
+func (h *Hub) CallStarted(c Call) error {
+	if c.ID == "" || c.Agent == "" {
+		return fmt.Errorf("push: call %q of agent %q needs both names", c.ID, c.Agent)
+	}
+	c.Legs = slices.Clone(c.Legs)
+	if c.Legs == nil {
+		c.Legs = []Leg{}
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closed {
+		return errors.New("push: the hub is closed")
+	}
+	if old := h.calls[c.ID]; old != nil && old.ended == nil {
+		return fmt.Errorf("push: call %q is already running", c.ID)
+	}
+	h.forget(c.ID)
+	r := h.room(c.Agent)
+	for _, old := range slices.Clone(r.calls) {
+		if old.ended != nil {
+			h.forget(old.info.ID)
+		}
+	}
+	r = h.room(c.Agent)
+	k := &call{info: c}
+	r.calls = append(r.calls, k)
+	h.calls[c.ID] = k
+	h.toPanes(k, callStarted{"call_started", c})
+	return nil
+}
+
+// Leg adds a leg to a call or changes the one with the same ID.
+func (h *Hub) Leg(callID string, l Leg) {
+	h.update(callID, func(c *call) {
+		c.setLeg(l)
+		h.toPanes(c, legChanged{"leg", callID, l})
+	})
+}
+
+// Utterance brings a partial or a final.
+func (h *Hub) Utterance(callID string, u Utterance) {
+	u.Stable = min(max(u.Stable, 0), len(u.Words))
+	if u.Words == nil {
+		u.Words = []Word{}
+	}
+	if u.Final {
+		u.Stable = len(u.Words)
+	}
+	h.update(callID, func(c *call) {
+		if !c.put(u, h.cfg.History) {
+			return
+		}
+		for p := range h.rooms[c.info.Agent].panes {
+			p.utterance(utterance{"utterance", callID, u})
+		}
+	})
+}
+
+// Card shows a card. A second one with the same ID is ignored.
+func (h *Hub) Card(g guidance.Card) {
+	h.update(g.Call, func(c *call) {
+		if c.addCard(g, h.cfg.Cards) {
+			h.toPanes(c, newCard{"card", c.card(g.ID).cardView})
+		}
+	})
+}
+
+// Withdraw takes a card back that the agent has not acted on.
+func (h *Hub) Withdraw(callID, cardID, reason string) {
+	h.update(callID, func(c *call) {
+		k := c.card(cardID)
+		if k == nil || k.State != Live {
+			return
+		}
+		k.State, k.Reason = Withdrawn, reason
+		h.toPanes(c, cardWithdrawn{"card_withdrawn", callID, cardID, reason})
+	})
+}
+
+// CallEnded ends a call; state and reason are shown to the agent. What is kept
+// of it goes when the agent's next call begins.
+func (h *Hub) CallEnded(callID, state, reason string, at time.Time) {
+	h.update(callID, func(c *call) {
+		if c.ended != nil {
+			return
+		}
+		c.ended = &ending{at, state, reason}
+		h.toPanes(c, callEnded{"call_ended", callID, *c.ended})
+		h.ended = append(h.ended, callID)
+		if len(h.ended) > h.cfg.EndedCalls {
+			h.forget(h.ended[0])
+		}
+	})
+}
+
+// Running lists the calls that have not ended, the oldest first.
+func (h *Hub) Running() []Call {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	var cs []Call
+	for _, c := range h.calls {
+		if c.ended == nil {
+			cs = append(cs, c.info)
+		}
+	}
+	slices.SortFunc(cs, func(a, b Call) int {
+		return cmp.Or(a.Started.Compare(b.Started), strings.Compare(a.ID, b.ID))
+	})
+	return cs
+}
+
+// Cards returns what the hub keeps of a call's cards, in the order they came;
+// nil for a call it does not know.
+func (h *Hub) Cards(callID string) []CardRecord {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	c := h.calls[callID]
+	if c == nil {
+		return nil
+	}
+	rs := make([]CardRecord, 0, len(c.cards))
+	for _, k := range c.cards {
+		rs = append(rs, CardRecord{k.Card, k.State, k.paintedAt, k.latency})
+	}
+	return rs
+}
+
+// Stats reads the counters.
+func (h *Hub) Stats() Stats {
+	return Stats{
+		Panes: h.connected.Load(), Slow: h.slow.Load(), Refused: h.refused.Load(), Abusive: h.abusive.Load(),
+		BadMessages: h.bad.Load(), PartialsSkipped: h.skipped.Load(), Stray: h.stray.Load(),
+	}
+}
+
+// Close closes every pane with 1001 (going away), refuses new ones and waits
+// until their goroutines have ended. When ctx ends first it cuts the
+// connections and returns ctx's error; a further call waits again.
+func (h *Hub) Close(ctx context.Context) error {
+	h.mu.Lock()
+	if !h.closed && h.places == 0 {
+		close(h.empty)
+	}
+	h.closed = true
+	for _, r := range h.rooms {
+		for p := range r.panes {
+			p.close(websocket.CloseGoingAway, "server is stopping")
+		}
+	}
+	h.mu.Unlock()
+	h.cancel()
+	select {
+	case <-h.empty:
+		return nil
+	case <-ctx.Done():
+	}
+	h.mu.Lock()
+	for _, r := range h.rooms {
+		for p := range r.panes {
+			p.cut()
+		}
+	}
+	h.mu.Unlock()
+	return fmt.Errorf("push: panes were cut off while closing: %w", ctx.Err())
+}
+
+// update runs f on a known call, under the lock.
+func (h *Hub) update(callID string, f func(*call)) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	c := h.calls[callID]
+	if c == nil {
+		h.stray.Add(1)
+		return
+	}
+	f(c)
+}
+
+// toPanes queues a message for every pane of the call's agent.
+func (h *Hub) toPanes(c *call, m any) {
+	for p := range h.rooms[c.info.Agent].panes {
+		p.send(m)
+	}
+}
+
+// room finds or makes an agent's room.
+func (h *Hub) room(agent string) *room {
+	r := h.rooms[agent]
+	if r == nil {
+		r = &room{panes: map[*pane]struct{}{}}
+		h.rooms[agent] = r
+	}
+	return r
+}
+
+// forget drops a call, and its room when nobody is left in it.
+func (h *Hub) forget(callID string) {
+	c := h.calls[callID]
+	if c == nil {
+		return
+	}
+	delete(h.calls, callID)
+	h.ended = slices.DeleteFunc(h.ended, func(id string) bool { return id == callID })
+	r := h.rooms[c.info.Agent]
+	r.calls = slices.DeleteFunc(r.calls, func(o *call) bool { return o == c })
+	h.sweep(c.info.Agent)
+}
+
+func (h *Hub) sweep(agent string) {
+	if r := h.rooms[agent]; r != nil && len(r.calls) == 0 && r.places == 0 {
+		delete(h.rooms, agent)
+	}
+}
+
+// originAllowed admits requests without an Origin (no browser sent them), of
+// the server's own origin and of the configured ones.
+func (h *Hub) originAllowed(r *http.Request) bool {
+	origin := r.Header.Get("Origin")
+	if origin == "" || slices.Contains(h.cfg.Origins, origin) {
+		return true
+	}
+	u, err := url.Parse(origin)
+	return err == nil && strings.EqualFold(u.Host, r.Host)
+}

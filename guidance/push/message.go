@@ -1,0 +1,212 @@
+package push
+
+import (
+	"time"
+
+	"sidetone/guidance"
+)
+
+// The protocol, version 1. One WebSocket text message is one JSON object whose
+// "type" names it. Wall times are RFC 3339, "_ms" fields of a transcript are
+// milliseconds since the call began (the call clock). A receiver ignores fields
+// and types it does not know.
+//
+// Server to pane, each with an example under testdata:
+//
+//	hello           first message: server time, version, language
+//	snapshot        second message: everything the pane shows; replaces all
+//	call_started    a call of this agent begins
+//	leg             a leg was added to a call or changed its state
+//	utterance       a partial or final; final without words withdraws it
+//	card            a card to show
+//	card_withdrawn  a card turned out to be wrong and leaves
+//	card_state      a pane of this agent used, dismissed or refused a card
+//	call_ended      a call ended, in which state and why
+//	search_results  the answer to a search, with its id
+//	pong            the answer to a ping, with its id and the server time
+//	error           the pane's message could not be served, and why
+//
+// Pane to server:
+//
+//	{"type":"ack","call":"c1","card":"k1","received_ms":1203.1,"painted_ms":1231.4}
+//	{"type":"action","call":"c1","card":"k1","action":"used"}
+//	{"type":"search","id":7,"text":"overdraft fee","language":"en"}
+//	{"type":"ping","id":3}
+//
+// An ack's two times are on the pane's monotonic clock (performance.now), so
+// that only their difference counts: how long the pane needed from receipt to
+// paint.
+
+// Call is what a pane is told about a call.
+type Call struct {
+	ID      string    `json:"id"`
+	Agent   string    `json:"agent"`
+	Started time.Time `json:"started"`
+	Legs    []Leg     `json:"legs"`
+}
+
+// Leg is one party's audio as the pane shows it.
+type Leg struct {
+	ID string `json:"id"`
+	// Role is "agent", "customer" or "unknown".
+	Role     string `json:"role"`
+	Identity string `json:"identity,omitempty"`
+	// State is one of LegWaiting, LegLive, LegHeld, LegEnded.
+	State LegState `json:"state"`
+}
+
+// LegState says whether a leg carries audio.
+type LegState string
+
+// The states of a Leg.
+const (
+	LegWaiting LegState = "waiting"
+	LegLive    LegState = "live"
+	LegHeld    LegState = "held"
+	LegEnded   LegState = "ended"
+)
+
+// Utterance is what one role is believed to say, as in asr.Hypothesis, with
+// times on the call clock.
+type Utterance struct {
+	// Role is "agent", "customer" or "unknown"; together with No it names the
+	// utterance within the call.
+	Role string `json:"role"`
+	No   int    `json:"utterance"`
+	// Revision counts from 1; an older one than the last is ignored.
+	Revision int  `json:"revision"`
+	Final    bool `json:"final"`
+	// Words belong to the hub once given. A final without words withdraws
+	// the utterance.
+	Words []Word `json:"words"`
+	// Stable is the number of leading words that will not change.
+	Stable  int   `json:"stable"`
+	StartMS int64 `json:"start_ms"`
+	EndMS   int64 `json:"end_ms"`
+}
+
+// Word is one word of an Utterance.
+type Word struct {
+	Text    string `json:"text"`
+	StartMS int64  `json:"start_ms"`
+	EndMS   int64  `json:"end_ms"`
+}
+
+// State is what became of a card.
+type State string
+
+// The states of a card. Between Used, Dismissed and Wrong the agent may change
+// their mind; Withdrawn is the server's and stays.
+const (
+	Live      State = "live"
+	Used      State = "used"
+	Dismissed State = "dismissed"
+	Wrong     State = "wrong"
+	Withdrawn State = "withdrawn"
+)
+
+// Result is one element found by a search.
+type Result struct {
+	Element  string `json:"element"`
+	Version  int    `json:"version"`
+	Language string `json:"language"`
+	Title    string `json:"title"`
+	// Customer is the wording to say, Internal the agent's own.
+	Customer string   `json:"customer"`
+	Internal string   `json:"internal,omitempty"`
+	Steps    []string `json:"steps,omitempty"`
+}
+
+type (
+	hello struct {
+		Type     string    `json:"type"`
+		Protocol int       `json:"protocol"`
+		Agent    string    `json:"agent"`
+		Time     time.Time `json:"time"`
+		Version  string    `json:"version"`
+		Language string    `json:"language"`
+	}
+	snapshot struct {
+		Type  string     `json:"type"`
+		Calls []callView `json:"calls"`
+	}
+	// callView is a call as a snapshot shows it.
+	callView struct {
+		Call
+		// Ended is absent while the call runs.
+		Ended *ending `json:"ended,omitempty"`
+		// Earlier counts utterances that are no longer kept.
+		Earlier    int         `json:"earlier"`
+		Utterances []Utterance `json:"utterances"`
+		Cards      []cardView  `json:"cards"`
+	}
+	ending struct {
+		At     time.Time `json:"at"`
+		State  string    `json:"state"`
+		Reason string    `json:"reason"`
+	}
+	// cardView is a card with what became of it. Painted says that a pane has
+	// acknowledged it.
+	cardView struct {
+		Card    guidance.Card `json:"card"`
+		State   State         `json:"state"`
+		Reason  string        `json:"reason,omitempty"`
+		Painted bool          `json:"painted"`
+	}
+	callStarted struct {
+		Type string `json:"type"`
+		Call Call   `json:"call"`
+	}
+	legChanged struct {
+		Type string `json:"type"`
+		Call string `json:"call"`
+		Leg  Leg    `json:"leg"`
+	}
+	utterance struct {
+		Type string `json:"type"`
+		Call string `json:"call"`
+		Utterance
+	}
+	newCard struct {
+		Type string `json:"type"`
+		cardView
+	}
+	cardWithdrawn struct {
+		Type   string `json:"type"`
+		Call   string `json:"call"`
+		Card   string `json:"card"`
+		Reason string `json:"reason"`
+	}
+	cardState struct {
+		Type  string `json:"type"`
+		Call  string `json:"call"`
+		Card  string `json:"card"`
+		State State  `json:"state"`
+	}
+	callEnded struct {
+		Type string `json:"type"`
+		Call string `json:"call"`
+		ending
+	}
+	searchResults struct {
+		Type    string   `json:"type"`
+		ID      int64    `json:"id"`
+		Results []Result `json:"results"`
+	}
+	pong struct {
+		Type string    `json:"type"`
+		ID   int64     `json:"id"`
+		Time time.Time `json:"time"`
+	}
+	problem struct {
+		Type string `json:"type"`
+		// Code is for programs: "bad_message", "too_fast", "unknown_card",
+		// "search_failed", "search_off".
+		Code string `json:"code"`
+		// About is the type of the message that was refused, if known, and ID
+		// its id, if it has one.
+		About string `json:"about,omitempty"`
+		ID    int64  `json:"id,omitempty"`
+		Text  string `json:"text"`
+	}
+)
