@@ -246,11 +246,14 @@ func (p *pane) next() (m any, open bool) {
 	case p.closing != 0:
 		return nil, false
 	case p.pong != nil:
-		m, p.pong = *p.pong, nil
+		m = *p.pong
+		p.pong = nil
 	case len(p.queue) > 0:
-		m, p.queue = p.queue[0], slices.Delete(p.queue, 0, 1)
+		m = p.queue[0]
+		p.queue = slices.Delete(p.queue, 0, 1)
 	case len(p.partials) > 0:
-		m, p.partials = p.partials[0], slices.Delete(p.partials, 0, 1)
+		m = p.partials[0]
+		p.partials = slices.Delete(p.partials, 0, 1)
 	}
 	return m, true
 }
