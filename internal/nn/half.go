@@ -43,7 +43,7 @@ func (h *Half) MulRows(dst []float32, ldd int, x []float32, ldx int, m int) {
 
 func (h *Half) mul(dst []float32, ldd int, x []float32, ldx int, m int, add bool) {
 	check(covers(dst, ldd, m, h.n) && covers(x, ldx, m, h.k), "Half.Mul")
-	h.isa.productHalf(dst, ldd, x, ldx, m, h.panels, h.w, h.bias, add)
+	h.isa.product(dst, ldd, x, ldx, m, h.panels, nil, h.w, h.bias, add)
 }
 
 // Row writes row i of w to dst[in].

@@ -1,22 +1,17 @@
 package nn
 
-// isa is an instruction set; its methods are the kernels.
+// isa is an instruction set; its methods are the kernels. A further one is a
+// constant after those it includes and a case in each method that it speeds
+// up, so the order is that of preference.
+//
+// The kernels are called directly, never through a variable: else the
+// compiler would move the callers' tiles from the stack to the heap.
 type isa uint8
 
 const (
 	// plain is Go without assembly, on every machine.
 	plain isa = iota
+	// avx2 is AVX2 with FMA3 and F16C: Intel from Haswell (2013), AMD from
+	// Excavator (2015).
+	avx2
 )
-
-func detect() isa { return plain }
-
-func (v isa) gemm(m, width, k int, a []float32, lda int, b, c []float32, ldc int, bias []float32, add bool) {
-	gemmGo(m, width, k, a, lda, b, c, ldc, bias, add)
-}
-func (v isa) dot(a, b []float32) float32              { return dotGo(a, b) }
-func (v isa) add(dst, x []float32)                    { addGo(dst, x) }
-func (v isa) softmax(x []float32)                     { softmaxGo(x) }
-func (v isa) gelu(x []float32)                        { geluGo(x) }
-func (v isa) layerNorm(dst, x, gamma, beta []float32) { layerNormGo(dst, x, gamma, beta) }
-func (v isa) halfToFloat(dst []float32, src []uint16) { halfToFloatGo(dst, src) }
-func (v isa) floatToHalf(dst []uint16, src []float32) { floatToHalfGo(dst, src) }

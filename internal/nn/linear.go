@@ -40,7 +40,7 @@ func (l *Linear) MulRows(dst []float32, ldd int, x []float32, ldx int, m int) {
 
 func (l *Linear) mul(dst []float32, ldd int, x []float32, ldx int, m int, add bool) {
 	check(covers(dst, ldd, m, l.n) && covers(x, ldx, m, l.k), "Linear.Mul")
-	l.isa.product(dst, ldd, x, ldx, m, l.panels, l.w, l.bias, add)
+	l.isa.product(dst, ldd, x, ldx, m, l.panels, l.w, nil, l.bias, add)
 }
 
 // Row writes row i of w to dst[in].
@@ -95,9 +95,14 @@ func (p panels) at(i, j int) int {
 
 // pack lays w [n][k] out as panels.
 func pack[T any](p panels, dst, w []T) {
-	for i := range p.n {
-		for j := range p.k {
-			dst[p.at(i, j)] = w[i*p.k+j]
+	step := p.block()
+	for k0 := 0; k0 < p.k; k0 += step {
+		k := min(step, p.k-k0)
+		for i := range p.n {
+			d := dst[p.at(i, k0):]
+			for q, x := range w[i*p.k+k0:][:k] {
+				d[q*panelN] = x
+			}
 		}
 	}
 }

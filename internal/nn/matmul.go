@@ -1,5 +1,14 @@
 package nn
 
+const (
+	// packM is the least number of rows for which packing b pays.
+	packM = 6
+	// packK and packSize are the columns and the elements that are packed at
+	// once; 64 kB lie on the stack.
+	packK    = 256
+	packSize = 16 << 10
+)
+
 // MatMul computes dst[m][n] = a[m][k] · b[k][n].
 func MatMul(dst []float32, ldd int, a []float32, lda int, b []float32, ldb int, m, k, n int) {
 	check(covers(dst, ldd, m, n) && covers(a, lda, m, k) && covers(b, ldb, k, n), "MatMul")
@@ -13,61 +22,74 @@ func MatMulT(dst []float32, ldd int, a []float32, lda int, b []float32, ldb int,
 }
 
 func (v isa) matMul(dst []float32, ldd int, a []float32, lda int, b []float32, ldb int, m, k, n int) {
-	for i := range m {
-		d := dst[i*ldd : i*ldd+n]
-		clear(d)
-		for p := range k {
-			x := a[i*lda+p]
-			for j, w := range b[p*ldb : p*ldb+n] {
-				d[j] += x * w
+	if n == 0 {
+		return
+	}
+	if m < packM || k == 0 {
+		for i := range m {
+			v.mix(dst[i*ldd:i*ldd+n], a[i*lda:i*lda+k], b, ldb, k, n)
+		}
+		return
+	}
+	var buf [packSize]float32
+	p := blocks(k, n)
+	for k0 := 0; k0 < k; k0 += p.k {
+		kb := min(p.k, k-k0)
+		for j := 0; j < n; j += p.n {
+			cols := min(p.n, n-j)
+			packCols(buf[:], b[k0*ldb+j:], ldb, kb, cols)
+			for i := 0; i < m; i += tileM {
+				v.rows(dst[i*ldd+j:], ldd, a[i*lda+k0:], lda, min(tileM, m-i), kb, cols, buf[:], nil, k0 > 0)
 			}
 		}
 	}
 }
 
 func (v isa) matMulT(dst []float32, ldd int, a []float32, lda int, b []float32, ldb int, m, k, n int, scale float32) {
-	for i := range m {
-		for j := range n {
-			dst[i*ldd+j] = scale * v.dot(a[i*lda:i*lda+k], b[j*ldb:j*ldb+k])
+	if m < packM || k == 0 {
+		for i := range m {
+			v.dots(dst[i*ldd:i*ldd+n], a[i*lda:i*lda+k], b, ldb, k, n, scale)
+		}
+		return
+	}
+	var buf [packSize]float32
+	p := blocks(k, n)
+	for k0 := 0; k0 < k; k0 += p.k {
+		kb := min(p.k, k-k0)
+		for j := 0; j < n; j += p.n {
+			cols := min(p.n, n-j)
+			v.packT(buf[:], b[j*ldb+k0:], ldb, cols, kb, scale)
+			for i := 0; i < m; i += tileM {
+				v.rows(dst[i*ldd+j:], ldd, a[i*lda+k0:], lda, min(tileM, m-i), kb, cols, buf[:], nil, k0 > 0)
+			}
 		}
 	}
 }
 
-// Attention computes scaled dot-product attention (Vaswani et al., 2017, 3.2.1)
-// for one head at a time. It holds the scratch of one call: it is not safe for
-// concurrent use.
-type Attention struct {
-	isa     isa
-	n, d    int
-	keys    []float32
-	values  []float32
-	weights []float32
+// blocks returns the shape of b's part that is packed at once.
+func blocks(k, n int) panels {
+	count := (k + packK - 1) / packK
+	k = (k + count - 1) / count
+	return panels{k: k, n: min(packSize/k, n+panelN-1) / panelN * panelN}
 }
 
-// attentionM is the number of query rows whose weights are held at once.
-const attentionM = 4 * tileM
-
-// NewAttention makes scratch for up to n keys and values of up to d elements.
-func NewAttention(n, d int) *Attention { return newAttention(active, n, d) }
-
-func newAttention(v isa, n, d int) *Attention {
-	wide := panels{n: n}.width() * panelN
-	return &Attention{isa: v, n: n, d: d,
-		keys:    make([]float32, wide*d),
-		values:  make([]float32, n*panels{n: d}.width()*panelN),
-		weights: make([]float32, attentionM*wide),
+// packCols lays b[k][n] out as panels.
+func packCols(dst, b []float32, ldb, k, n int) {
+	for j := 0; j < n; j += panelN {
+		cols := min(panelN, n-j)
+		panel := dst[j*k:][:k*panelN]
+		if cols < panelN {
+			clear(panel)
+		}
+		for q := range k {
+			copy(panel[q*panelN:], b[q*ldb+j:][:cols])
+		}
 	}
 }
 
-// Attend computes dst[m][d] = softmax(scale · q[m][d] · k[n][d]ᵀ) · v[n][d].
-func (a *Attention) Attend(dst []float32, ldd int, q []float32, ldq int, k []float32, ldk int, v []float32, ldv int, m, n, d int, scale float32) {
-	check(n <= a.n && d <= a.d && covers(dst, ldd, m, d) && covers(q, ldq, m, d) && covers(k, ldk, n, d) && covers(v, ldv, n, d), "Attend")
-	for i := 0; i < m; i += attentionM {
-		rows := min(attentionM, m-i)
-		a.isa.matMulT(a.weights, n, q[i*ldq:], ldq, k, ldk, rows, d, n, scale)
-		for r := range rows {
-			a.isa.softmax(a.weights[r*n : (r+1)*n])
-		}
-		a.isa.matMul(dst[i*ldd:], ldd, a.weights, n, v, ldv, rows, n, d)
+// packT lays scale · b[n][k] out as panels.
+func (v isa) packT(dst, b []float32, ldb, n, k int, scale float32) {
+	for j := 0; j < n; j += panelN {
+		v.packRows(dst[j*k:][:k*panelN], b[j*ldb:], ldb, min(panelN, n-j), k, scale)
 	}
 }

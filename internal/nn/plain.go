@@ -48,6 +48,48 @@ func cellsGo(a0, a1, panel []float32) (r0, r1 [4]float32) {
 	return [4]float32{s00, s01, s02, s03}, [4]float32{s10, s11, s12, s13}
 }
 
+// gemmHalfGo is gemmGo for panels of 16-bit floats, k at most blockK.
+func gemmHalfGo(m, width, k int, a []float32, lda int, b []uint16, c []float32, ldc int, bias []float32, add bool) {
+	var panel [blockK * panelN]float32
+	for p := range width {
+		halfToFloatGo(panel[:k*panelN], b[p*k*panelN:][:k*panelN])
+		gemmGo(m, 1, k, a, lda, panel[:], c[p*panelN:], ldc, rest(bias, p), add)
+	}
+}
+
+// packRowsGo writes scale · src[n][k] to the panel dst[k][16] and fills it up
+// with zeros.
+func packRowsGo(dst, src []float32, ld, n, k int, scale float32) {
+	if n < panelN {
+		clear(dst[:k*panelN])
+	}
+	for i := range n {
+		d := dst[i:]
+		for q, x := range src[i*ld:][:k] {
+			d[q*panelN] = scale * x
+		}
+	}
+}
+
+// dotsGo computes dst[n] = scale · b[n][k] · a[k].
+func dotsGo(dst, a, b []float32, ldb, k, n int, scale float32) {
+	for j := range n {
+		dst[j] = scale * dotGo(a, b[j*ldb:j*ldb+k])
+	}
+}
+
+// mixGo computes dst[n] = a[k] · b[k][n].
+func mixGo(dst, a, b []float32, ldb, k, n int) {
+	dst = dst[:n]
+	clear(dst)
+	for q := range k {
+		x := a[q]
+		for j, w := range b[q*ldb : q*ldb+n] {
+			dst[j] += x * w
+		}
+	}
+}
+
 func dotGo(a, b []float32) float32 {
 	var s0, s1, s2, s3 float32
 	b = b[:len(a)]

@@ -1,24 +1,29 @@
 package nn
 
-// product computes dst[m][n] (+)= x[m][k] · wᵀ + bias from packed w; bias may
-// be nil and reaches to the end of the last panel.
-func (v isa) product(dst []float32, ldd int, x []float32, ldx int, m int, p panels, w, bias []float32, add bool) {
+// product computes dst[m][n] (+)= x[m][k] · wᵀ + bias from packed w, float32 or
+// 16-bit floats; bias may be nil and reaches to the end of the last panel.
+func (v isa) product(dst []float32, ldd int, x []float32, ldx int, m int, p panels, w []float32, half []uint16, bias []float32, add bool) {
 	step := p.block()
-	for k0 := 0; k0 == 0 || k0 < p.k; k0 += step {
-		kb := min(step, p.k-k0)
+	for k0 := 0; k0 < p.k; k0 += step {
+		k := min(step, p.k-k0)
 		if k0 > 0 {
 			add, bias = true, nil
 		}
-		block := w[k0*p.width()*panelN:]
-		cols := max(panelN, chunk/max(1, kb)/panelN*panelN)
+		cols := max(1, chunk/(k*panelN)) * panelN
 		for j := 0; j < p.n; j += cols {
 			n := min(cols, p.n-j)
 			b := bias
 			if b != nil {
 				b = b[j:]
 			}
+			from := k0*p.width()*panelN + j*k
 			for i := 0; i < m; i += tileM {
-				v.rows(dst[i*ldd+j:], ldd, x[i*ldx+k0:], ldx, min(tileM, m-i), kb, n, block[j*kb:], b, add)
+				d, a, rows := dst[i*ldd+j:], x[i*ldx+k0:], min(tileM, m-i)
+				if half != nil {
+					v.rowsHalf(d, ldd, a, ldx, rows, k, n, half[from:], b, add)
+				} else {
+					v.rows(d, ldd, a, ldx, rows, k, n, w[from:], b, add)
+				}
 			}
 		}
 	}
@@ -30,48 +35,50 @@ func (v isa) rows(dst []float32, ldd int, x []float32, ldx, m, k, n int, w, bias
 	if whole > 0 {
 		v.gemm(m, whole, k, x, ldx, w, dst, ldd, bias, add)
 	}
-	rest := n - whole*panelN
-	if rest == 0 {
-		return
+	if n > whole*panelN {
+		var t tile
+		v.gemm(m, 1, k, x, ldx, w[whole*panelN*k:], t[:], panelN, rest(bias, whole), false)
+		t.store(dst[whole*panelN:], ldd, m, n-whole*panelN, add)
 	}
-	var tile [tileM * panelN]float32
-	if bias != nil {
-		bias = bias[whole*panelN:]
+}
+
+// rowsHalf is rows for 16-bit weights.
+func (v isa) rowsHalf(dst []float32, ldd int, x []float32, ldx, m, k, n int, w []uint16, bias []float32, add bool) {
+	whole := n / panelN
+	if whole > 0 {
+		v.gemmHalf(m, whole, k, x, ldx, w, dst, ldd, bias, add)
 	}
-	v.gemm(m, 1, k, x, ldx, w[whole*panelN*k:], tile[:], panelN, bias, false)
+	if n > whole*panelN {
+		var t tile
+		v.gemmHalf(m, 1, k, x, ldx, w[whole*panelN*k:], t[:], panelN, rest(bias, whole), false)
+		t.store(dst[whole*panelN:], ldd, m, n-whole*panelN, add)
+	}
+}
+
+// rest is the bias of the panel after the first ones.
+func rest(bias []float32, panel int) []float32 {
+	if bias == nil {
+		return nil
+	}
+	return bias[panel*panelN:]
+}
+
+// tile takes the product with a panel that is wider than what is left of dst.
+type tile [tileM * panelN]float32
+
+func (t *tile) store(dst []float32, ldd, m, n int, add bool) {
 	for i := range m {
-		store(dst[i*ldd+whole*panelN:i*ldd+n], tile[i*panelN:], add)
+		store(dst[i*ldd:i*ldd+n], t[i*panelN:], add)
 	}
 }
 
-// productHalf is product for 16-bit weights.
-func (v isa) productHalf(dst []float32, ldd int, x []float32, ldx int, m int, p panels, w []uint16, bias []float32, add bool) {
-	var panel [blockK * panelN]float32
-	step := p.block()
-	for k0 := 0; k0 == 0 || k0 < p.k; k0 += step {
-		kb := min(step, p.k-k0)
-		if k0 > 0 {
-			add, bias = true, nil
-		}
-		for j := 0; j < p.n; j += panelN {
-			b := bias
-			if b != nil {
-				b = b[j:]
-			}
-			v.halfToFloat(panel[:kb*panelN], w[k0*p.width()*panelN+j*kb:][:kb*panelN])
-			for i := 0; i < m; i += tileM {
-				v.rows(dst[i*ldd+j:], ldd, x[i*ldx+k0:], ldx, min(tileM, m-i), kb, min(panelN, p.n-j), panel[:], b, add)
-			}
-		}
-	}
-}
-
-func store(dst, tile []float32, add bool) {
+// store writes or adds the head of src to dst.
+func store(dst, src []float32, add bool) {
 	if !add {
-		copy(dst, tile)
+		copy(dst, src)
 		return
 	}
 	for j := range dst {
-		dst[j] += tile[j]
+		dst[j] += src[j]
 	}
 }

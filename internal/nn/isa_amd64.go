@@ -1,0 +1,157 @@
+//go:build !purego
+
+package nn
+
+import (
+	"unsafe"
+
+	"golang.org/x/sys/cpu"
+)
+
+func detect() isa {
+	if cpu.X86.HasAVX2 && cpu.X86.HasFMA && cpu.X86.HasF16C {
+		return avx2
+	}
+	return plain
+}
+
+func (v isa) gemm(m, width, k int, a []float32, lda int, b, c []float32, ldc int, bias []float32, add bool) {
+	if v < avx2 {
+		gemmGo(m, width, k, a, lda, b, c, ldc, bias, add)
+		return
+	}
+	first := unsafe.SliceData(bias)
+	switch m {
+	case 1:
+		gemm1AVX2(width, k, &a[0], lda, &b[0], &c[0], ldc, first, add)
+	case 2:
+		gemm2AVX2(width, k, &a[0], lda, &b[0], &c[0], ldc, first, add)
+	case 3:
+		gemm3AVX2(width, k, &a[0], lda, &b[0], &c[0], ldc, first, add)
+	case 4:
+		gemm4AVX2(width, k, &a[0], lda, &b[0], &c[0], ldc, first, add)
+	case 5:
+		gemm5AVX2(width, k, &a[0], lda, &b[0], &c[0], ldc, first, add)
+	default:
+		gemm6AVX2(width, k, &a[0], lda, &b[0], &c[0], ldc, first, add)
+	}
+}
+
+func (v isa) gemmHalf(m, width, k int, a []float32, lda int, b []uint16, c []float32, ldc int, bias []float32, add bool) {
+	if v < avx2 {
+		gemmHalfGo(m, width, k, a, lda, b, c, ldc, bias, add)
+		return
+	}
+	first := unsafe.SliceData(bias)
+	switch m {
+	case 1:
+		gemmHalf1AVX2(width, k, &a[0], lda, &b[0], &c[0], ldc, first, add)
+	case 2:
+		gemmHalf2AVX2(width, k, &a[0], lda, &b[0], &c[0], ldc, first, add)
+	case 3:
+		gemmHalf3AVX2(width, k, &a[0], lda, &b[0], &c[0], ldc, first, add)
+	case 4:
+		gemmHalf4AVX2(width, k, &a[0], lda, &b[0], &c[0], ldc, first, add)
+	case 5:
+		gemmHalf5AVX2(width, k, &a[0], lda, &b[0], &c[0], ldc, first, add)
+	default:
+		gemmHalf6AVX2(width, k, &a[0], lda, &b[0], &c[0], ldc, first, add)
+	}
+}
+
+func (v isa) packRows(dst, src []float32, ld, n, k int, scale float32) {
+	whole := k &^ 7
+	if v < avx2 || n < panelN || whole == 0 {
+		packRowsGo(dst, src, ld, n, k, scale)
+		return
+	}
+	packRowsAVX2(whole/8, &dst[0], &src[0], ld, scale)
+	packRowsGo(dst[whole*panelN:], src[whole:], ld, n, k-whole, scale)
+}
+
+func (v isa) dots(dst, a, b []float32, ldb, k, n int, scale float32) {
+	whole := n &^ 3
+	if v < avx2 || k%8 != 0 {
+		whole = 0
+	}
+	if whole > 0 {
+		dotsAVX2(whole/4, k, &dst[0], &a[0], &b[0], ldb, scale)
+	}
+	for j := whole; j < n; j++ {
+		dst[j] = scale * v.dot(a, b[j*ldb:j*ldb+k])
+	}
+}
+
+func (v isa) mix(dst, a, b []float32, ldb, k, n int) {
+	whole := n &^ 7
+	if v < avx2 {
+		whole = 0
+	}
+	if whole > 0 {
+		mixAVX2(k, whole, &dst[0], &a[0], &b[0], ldb)
+	}
+	if whole < n {
+		mixGo(dst[whole:], a, b[whole:], ldb, k, n-whole)
+	}
+}
+
+func (v isa) dot(a, b []float32) float32 {
+	if v < avx2 || len(a) == 0 {
+		return dotGo(a, b)
+	}
+	return dotAVX2(len(a), &a[0], &b[0])
+}
+
+func (v isa) add(dst, x []float32) {
+	if v < avx2 || len(x) == 0 {
+		addGo(dst, x)
+		return
+	}
+	addAVX2(len(x), &dst[0], &x[0])
+}
+
+func (v isa) softmax(x []float32) {
+	if v < avx2 || len(x) == 0 {
+		softmaxGo(x)
+		return
+	}
+	softmaxAVX2(len(x), &x[0])
+}
+
+func (v isa) gelu(x []float32) {
+	if v < avx2 || len(x) == 0 {
+		geluGo(x)
+		return
+	}
+	geluAVX2(len(x), &x[0])
+}
+
+func (v isa) layerNorm(dst, x, gamma, beta []float32) {
+	if v < avx2 || len(x) == 0 {
+		layerNormGo(dst, x, gamma, beta)
+		return
+	}
+	layerNormAVX2(len(x), &dst[0], &x[0], &gamma[0], &beta[0])
+}
+
+func (v isa) halfToFloat(dst []float32, src []uint16) {
+	whole := len(src) &^ 7
+	if v < avx2 {
+		whole = 0
+	}
+	if whole > 0 {
+		halfToFloatAVX2(whole/8, &dst[0], &src[0])
+	}
+	halfToFloatGo(dst[whole:], src[whole:])
+}
+
+func (v isa) floatToHalf(dst []uint16, src []float32) {
+	whole := len(src) &^ 7
+	if v < avx2 {
+		whole = 0
+	}
+	if whole > 0 {
+		floatToHalfAVX2(whole/8, &dst[0], &src[0])
+	}
+	floatToHalfGo(dst[whole:], src[whole:])
+}

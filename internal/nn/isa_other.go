@@ -1,0 +1,37 @@
+//go:build !amd64 || purego
+
+package nn
+
+func detect() isa { return plain }
+
+func (v isa) gemm(m, width, k int, a []float32, lda int, b, c []float32, ldc int, bias []float32, add bool) {
+	gemmGo(m, width, k, a, lda, b, c, ldc, bias, add)
+}
+
+func (v isa) gemmHalf(m, width, k int, a []float32, lda int, b []uint16, c []float32, ldc int, bias []float32, add bool) {
+	gemmHalfGo(m, width, k, a, lda, b, c, ldc, bias, add)
+}
+
+func (v isa) packRows(dst, src []float32, ld, n, k int, scale float32) {
+	packRowsGo(dst, src, ld, n, k, scale)
+}
+
+func (v isa) dots(dst, a, b []float32, ldb, k, n int, scale float32) {
+	dotsGo(dst, a, b, ldb, k, n, scale)
+}
+
+func (v isa) mix(dst, a, b []float32, ldb, k, n int) { mixGo(dst, a, b, ldb, k, n) }
+
+func (v isa) dot(a, b []float32) float32 { return dotGo(a, b) }
+
+func (v isa) add(dst, x []float32) { addGo(dst, x) }
+
+func (v isa) softmax(x []float32) { softmaxGo(x) }
+
+func (v isa) gelu(x []float32) { geluGo(x) }
+
+func (v isa) layerNorm(dst, x, gamma, beta []float32) { layerNormGo(dst, x, gamma, beta) }
+
+func (v isa) halfToFloat(dst []float32, src []uint16) { halfToFloatGo(dst, src) }
+
+func (v isa) floatToHalf(dst []uint16, src []float32) { floatToHalfGo(dst, src) }
