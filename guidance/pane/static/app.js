@@ -1,0 +1,272 @@
+// The agent's page: joins connection, transcript, cards, search and keys.
+import { $, el, arrange, clock } from "./dom.js";
+import { t, has, translate, toggleLanguage, suggest, current } from "./strings.js";
+import { load, save, toggleTheme, isDark } from "./prefs.js";
+import { Link } from "./link.js";
+import { Transcript } from "./transcript.js";
+import { Cards } from "./cards.js";
+import { Search } from "./search.js";
+
+const agent = decodeURIComponent(location.pathname.split("/").at(-1));
+const calls = new Map(); // id to {id, started, legs, ended, earlier, utterances, cards}
+let shown = null;        // id of the call on the screen
+let retryAt = null;
+let back = null;         // where the focus was before it went to the transcript
+
+const url = new URL(`/v1/push/${encodeURIComponent(agent)}`, location.href);
+url.protocol = url.protocol.replace("http", "ws");
+const link = new Link(url, receive, (_, at) => { retryAt = at; connection(); });
+const transcript = new Transcript();
+const search = new Search((m) => link.connected && link.send(m));
+const unsent = new Map(); // verdicts given without a connection, by call and card
+const cards = new Cards({
+  now: () => link.now(),
+  act(v, verdict) {
+    if (v.state === verdict || v.state === "withdrawn") return;
+    const m = { type: "action", call: v.card.call, card: v.card.id, action: verdict };
+    if (!link.connected || !link.send(m)) unsent.set(`${m.call}/${m.card}`, m);
+    setCard(m.call, m.card, verdict);
+  },
+  point(said) {
+    back = document.activeElement;
+    if (!transcript.point(said)) note(t("wordsGone"));
+  },
+  painted: (v) => link.connected && link.send({
+    type: "ack", call: v.card.call, card: v.card.id, received_ms: v.received, painted_ms: performance.now(),
+  }),
+  announce: (text) => { $("announce").textContent = text; },
+});
+
+function receive(m) {
+  switch (m.type) {
+    case "hello": suggest(m.language); retranslate(); break;
+    case "snapshot": snapshot(m); break;
+    case "call_started": started(m.call); break;
+    case "leg": if (calls.has(m.call)) leg(calls.get(m.call), m.leg); break;
+    case "utterance": utterance(m); break;
+    case "card": card(m); break;
+    case "card_withdrawn": setCard(m.call, m.card, "withdrawn", m.reason); break;
+    case "card_state": setCard(m.call, m.card, m.state); break;
+    case "call_ended": ended(m); break;
+    case "search_results": search.show(m); break;
+    case "error":
+      if (m.about === "search" && m.id) search.fail(m.id, has("err_" + m.code) ? t("err_" + m.code) : m.text);
+      else note(has("err_" + m.code) ? t("err_" + m.code) : m.text);
+      break;
+  }
+}
+
+function keep(c) {
+  const call = {
+    id: c.id, started: Date.parse(c.started), legs: c.legs ?? [], ended: c.ended ?? null, earlier: c.earlier ?? 0,
+    utterances: new Map((c.utterances ?? []).map((u) => [`${u.role}/${u.utterance}`, u])),
+    cards: new Map((c.cards ?? []).map((e) => [e.card.id, e])),
+  };
+  calls.set(c.id, call);
+  return call;
+}
+
+// snapshot replaces all that is known. Verdicts that could not be sent before
+// are sent now; the server answers with what became of each card.
+function snapshot(m) {
+  calls.clear();
+  for (const c of m.calls) keep(c);
+  for (const a of unsent.values()) {
+    const e = calls.get(a.call)?.cards.get(a.card);
+    if (e && e.state !== "withdrawn" && link.send(a)) e.state = a.action;
+  }
+  unsent.clear();
+  const running = [...calls.values()].filter((c) => !c.ended);
+  const next = calls.get(shown) ?? running.at(-1) ?? [...calls.values()].at(-1) ?? null;
+  show(next?.ended && running.length ? running.at(-1).id : next?.id ?? null);
+}
+
+function started(c) {
+  for (const old of [...calls.values()]) if (old.ended) calls.delete(old.id);
+  keep(c);
+  const busy = calls.has(shown) && !calls.get(shown).ended;
+  show(busy ? shown : c.id);
+}
+
+function leg(call, l) {
+  call.legs = [...call.legs.filter((o) => o.id !== l.id), l].sort((a, b) => a.id.localeCompare(b.id));
+  if (call.id === shown) state();
+}
+
+function utterance(m) {
+  const call = calls.get(m.call);
+  if (!call) return;
+  const key = `${m.role}/${m.utterance}`, old = call.utterances.get(key);
+  if (old && (old.final || (!m.final && m.revision <= old.revision))) return;
+  call.utterances.set(key, m);
+  if (m.call !== shown) return;
+  transcript.put(m);
+  state();
+}
+
+function card(m) {
+  const call = calls.get(m.card.call);
+  if (!call || call.cards.has(m.card.id)) return;
+  call.cards.set(m.card.id, { card: m.card, state: m.state, reason: m.reason, painted: m.painted });
+  if (call.id === shown) cards.add(m.card); else tabs();
+}
+
+function setCard(callID, cardID, to, reason) {
+  const e = calls.get(callID)?.cards.get(cardID);
+  if (!e) return;
+  Object.assign(e, { state: to, reason });
+  if (callID === shown) cards.set(cardID, to, reason);
+}
+
+function ended(m) {
+  const call = calls.get(m.call);
+  if (!call) return;
+  call.ended = { at: m.at, state: m.state, reason: m.reason };
+  const other = [...calls.values()].find((c) => !c.ended);
+  if (other && m.call === shown) show(other.id); else state();
+  transcript.follow();
+}
+
+// show puts a call on the screen, or none.
+function show(id) {
+  const changed = id !== shown;
+  shown = id;
+  const call = calls.get(id);
+  if (changed) { transcript.clear(); back = null; }
+  transcript.show(call ? [...call.utterances.values()] : [], call?.earlier ?? 0);
+  cards.show(call ? [...call.cards.values()] : []);
+  state();
+}
+
+// state writes everything about the call that is not transcript or card.
+function state() {
+  const call = calls.get(shown);
+  const name = !call ? "waiting" : call.ended ? "ended" : "running";
+  $("call").dataset.state = name;
+  $("call-state").textContent = t("call_" + name);
+  $("empty").hidden = Boolean(call);
+  $("empty-what").textContent = t("waitingWhat");
+  $("empty-name").textContent = t("waitingName", { agent });
+  $("quiet").hidden = !call || cards.live().length > 0;
+  arrange($("legs"), []);
+  if (call && !call.ended) $("legs").append(...call.legs.map(chip));
+  $("over").hidden = !call?.ended;
+  $("over").textContent = call?.ended ? verdictOf(call) : "";
+  document.title = `${t("call_" + name)} · ${agent} · Sidetone`;
+  tabs();
+  tick();
+}
+
+function chip(l) {
+  const role = ["agent", "customer"].includes(l.role) ? l.role : "unknown";
+  const text = has("leg_" + l.state) ? t("leg_" + l.state) : l.state;
+  return el("li", {
+    class: role, "data-state": l.state, "data-speaking": transcript.speaking(role) || null,
+    title: t("legState", { role: t(role), state: text }),
+  }, el("span", { class: "dot", "aria-hidden": "true" }), t(role), el("span", { class: "leg-state" }, text));
+}
+
+function verdictOf(call) {
+  const key = "end_" + call.ended.state.replaceAll(" ", "_");
+  const words = {
+    state: has(key) ? t(key) : call.ended.state, reason: call.ended.reason,
+    time: clock(Date.parse(call.ended.at) - call.started),
+  };
+  const parts = current() === "zh" ? "" : " ";
+  return t(call.ended.reason ? "overReason" : "over", words) + parts + t("overNext");
+}
+
+// tabs lets the agent choose among several calls at once.
+function tabs() {
+  $("calls").hidden = calls.size < 2;
+  $("calls").replaceChildren(...(calls.size < 2 ? [] : [...calls.values()].map((c) => el("button", {
+    type: "button", "aria-pressed": String(c.id === shown), onclick: () => show(c.id),
+  }, c.id))));
+}
+
+function tick() {
+  const call = calls.get(shown);
+  const until = call?.ended ? Date.parse(call.ended.at) : link.now();
+  const text = call ? clock(until - call.started) : "";
+  if ($("timer").textContent !== text) $("timer").textContent = text;
+  if (call && !call.ended) cards.expire();
+  if (retryAt) connection();
+}
+
+function connection() {
+  $("link").dataset.state = link.state;
+  const text = t("link_" + link.state);
+  if ($("link-text").textContent !== text) $("link-text").textContent = text;
+  const wait = retryAt ? Math.ceil((retryAt - performance.now()) / 1000) : 0;
+  const banner = link.state === "offline" ? t("bannerOffline")
+    : link.state !== "reconnecting" ? "" : wait > 0 ? t("bannerReconnecting", { s: wait }) : t("bannerConnecting");
+  $("banner").hidden = !banner;
+  if ($("banner").textContent !== banner) $("banner").textContent = banner;
+}
+
+let noteTimer;
+function note(text) {
+  clearTimeout(noteTimer);
+  $("note").textContent = text;
+  noteTimer = setTimeout(() => { $("note").textContent = ""; }, 5000);
+}
+
+function retranslate() {
+  translate();
+  $("agent").textContent = agent;
+  $("language").textContent = t("otherLanguage");
+  themeButton();
+  $("keys").replaceChildren(...[
+    ["U", "used"], ["D", "dismissed"], ["W", "wrong"], ["Y", "why"], ["C", "cards"], ["↑ ↓", "move"],
+    ["T", "transcript"], ["J", "now"], ["/", "search"], ["?", "help"], ["Esc", "escape"],
+  ].flatMap(([key, what]) => [el("dt", {}, ...key.split(" ").map((k) => el("kbd", {}, k))), el("dd", {}, t("key_" + what))]));
+  transcript.translate();
+  cards.translate();
+  state();
+  connection();
+}
+
+function themeButton() {
+  const other = t(isDark() ? "themeLight" : "themeDark");
+  $("theme").textContent = other;
+  $("theme").setAttribute("aria-label", t("themeTo", { theme: other }));
+  $("theme").title = t("themeTo", { theme: other });
+}
+
+const singleKeys = () => load("keys") !== "off";
+const shortcuts = {
+  u: () => cards.key("used"), d: () => cards.key("dismissed"), w: () => cards.key("wrong"),
+  y: () => cards.proof(), c: () => cards.focus(), t: () => $("scroll").focus(), j: () => transcript.jump(),
+  "/": () => search.open(), "?": () => $("help").showModal(),
+};
+
+document.addEventListener("keydown", (e) => {
+  if (e.ctrlKey || e.metaKey || e.altKey || e.isComposing || $("help").open) return;
+  if (e.target.matches("input, textarea, select, [contenteditable]")) return;
+  if (e.key === "Escape" && back?.isConnected && $("talk").contains(document.activeElement)) {
+    back.focus();
+    back = null;
+    return;
+  }
+  if ((e.key === "ArrowDown" || e.key === "ArrowUp") && $("cards").contains(e.target)) {
+    e.preventDefault();
+    cards.step(e.key === "ArrowDown" ? 1 : -1);
+    return;
+  }
+  const act = shortcuts[e.key.toLowerCase()];
+  // A key that is held down deals with one card, not with all.
+  if (!act || e.repeat || !singleKeys()) return;
+  e.preventDefault();
+  act();
+});
+
+$("language").addEventListener("click", () => { toggleLanguage(); retranslate(); });
+$("theme").addEventListener("click", () => { toggleTheme(); themeButton(); });
+$("help-open").addEventListener("click", () => $("help").showModal());
+$("single-keys").checked = singleKeys();
+$("single-keys").addEventListener("change", (e) => save("keys", e.target.checked ? null : "off"));
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", themeButton);
+
+retranslate();
+setInterval(tick, 500);
+link.connect();
