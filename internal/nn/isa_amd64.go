@@ -66,12 +66,14 @@ func (v isa) packRows(dst, src []float32, ld, n, k int, scale float32) {
 		return
 	}
 	packRowsAVX2(whole/8, &dst[0], &src[0], ld, scale)
-	packRowsGo(dst[whole*panelN:], src[whole:], ld, n, k-whole, scale)
+	if whole < k {
+		packRowsGo(dst[whole*panelN:], src[whole:], ld, n, k-whole, scale)
+	}
 }
 
 func (v isa) dots(dst, a, b []float32, ldb, k, n int, scale float32) {
 	whole := n &^ 3
-	if v < avx2 || k%8 != 0 {
+	if v < avx2 || k == 0 || k%8 != 0 {
 		whole = 0
 	}
 	if whole > 0 {
@@ -84,7 +86,7 @@ func (v isa) dots(dst, a, b []float32, ldb, k, n int, scale float32) {
 
 func (v isa) mix(dst, a, b []float32, ldb, k, n int) {
 	whole := n &^ 7
-	if v < avx2 {
+	if v < avx2 || k == 0 {
 		whole = 0
 	}
 	if whole > 0 {
