@@ -124,3 +124,56 @@ func testWeights(t *testing.T, l weights, w, x, bias []float32, m int) {
 		}
 	}
 }
+
+// TestMulRows convolves: rows of x overlap, rows of dst lie apart.
+func TestMulRows(t *testing.T) {
+	const in, out, step = 12, 19, 4
+	forEach(t, func(t *testing.T, v isa) {
+		r := newRand()
+		for m := 1; m < 20; m++ {
+			w, x := normal(r, out*in), normal(r, (m-1)*step+in)
+			half := make([]uint16, len(w))
+			FloatToHalf(half, w)
+			HalfToFloat(w, half)
+			want := naive(x, step, func(j, q int) float64 { return float64(w[j*in+q]) }, nil, m, in, out)
+			for _, l := range []weights{newLinear(v, w, nil, out, in), newHalf(v, half, nil, out, in)} {
+				dst, ldd := strided(normal(r, m*out), m, out)
+				l.MulRows(dst, ldd, x, step, m)
+				near(t, dst, ldd, want, m, out, in)
+				gapsKept(t, dst, ldd, out)
+			}
+		}
+	})
+}
+
+func TestWrongLengths(t *testing.T) {
+	x := make([]float32, 12)
+	l := NewLinear(x, nil, 3, 4)
+	for name, f := range map[string]func(){
+		"NewLinear":      func() { NewLinear(x, nil, 3, 5) },
+		"NewLinear bias": func() { NewLinear(x, x[:2], 3, 4) },
+		"NewHalf":        func() { NewHalf(make([]uint16, 3), nil, 2, 2) },
+		"Mul x":          func() { l.Mul(x, x[:7], 2) },
+		"Mul dst":        func() { l.Mul(x[:5], x, 2) },
+		"MulRows":        func() { l.MulRows(x, 10, x, 4, 2) },
+		"Row":            func() { l.Row(x[:4], 3) },
+		"MatMul":         func() { MatMul(x, 2, x, 2, x, 2, 7, 1, 1) },
+		"MatMulT":        func() { MatMulT(x, 1, x, 4, x[:7], 4, 1, 4, 2, 1) },
+		"Attend":         func() { NewAttention(2, 2).Attend(x, 2, x, 2, x, 2, x, 2, 1, 3, 2, 1) },
+		"Dot":            func() { Dot(x, x[:1]) },
+		"Add":            func() { Add(x, x[:1]) },
+		"SoftmaxRows":    func() { SoftmaxRows(x, 7, 2, 6) },
+		"LayerNorm":      func() { LayerNorm(x, x, x, x, 2, 12) },
+		"HalfToFloat":    func() { HalfToFloat(x, nil) },
+		"FloatToHalf":    func() { FloatToHalf(nil, x) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			defer func() {
+				if recover() == nil {
+					t.Error("no panic")
+				}
+			}()
+			f()
+		})
+	}
+}

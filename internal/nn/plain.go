@@ -164,11 +164,31 @@ const (
 	expC5      = 5.0000001201e-1
 )
 
+// geluGo computes x·Φ(x) as max(x, 0) - |x|·Φ(-|x|), which loses no digits on
+// either side. Φ(-|x|) is half of erfc(|x|/√2), by formula 7.1.26 of
+// Abramowitz and Stegun (1964), good to 1.5e-7.
 func geluGo(x []float32) {
 	for i, v := range x {
-		x[i] = float32(0.5 * float64(v) * (1 + math.Erf(float64(v)/math.Sqrt2)))
+		// From 20 on Φ(-|x|) is zero, and infinity must not meet it.
+		size := min(max(v, -v), 20)
+		t := 1 / (1 + erfcP*size)
+		p := float32(erfcA5)
+		p = p*t + erfcA4
+		p = p*t + erfcA3
+		p = p*t + erfcA2
+		p = p*t + erfcA1
+		x[i] = max(v, 0) - size*(p*t*expGo(-0.5*size*size))
 	}
 }
+
+const (
+	erfcP  = 0.3275911 / math.Sqrt2
+	erfcA1 = 0.254829592 / 2
+	erfcA2 = -0.284496736 / 2
+	erfcA3 = 1.421413741 / 2
+	erfcA4 = -1.453152027 / 2
+	erfcA5 = 1.061405429 / 2
+)
 
 func layerNormGo(dst, x, gamma, beta []float32) {
 	var sum, squares float64

@@ -1,0 +1,41 @@
+package nn
+
+import "testing"
+
+func TestKernelsDoNotAllocate(t *testing.T) {
+	const m, k, n = 7, 70, 33
+	r := newRand()
+	a, b, bias, dst := normal(r, m*k), normal(r, n*k), normal(r, n), make([]float32, m*n)
+	half := make([]uint16, n*k)
+	l, h := NewLinear(b, bias, n, k), NewHalf(half, bias, n, k)
+	att, out := NewAttention(n, k), make([]float32, m*k)
+	for name, f := range map[string]func(){
+		"Linear.Mul":     func() { l.Mul(dst, a, m) },
+		"Linear.Mul one": func() { l.Mul(dst, a, 1) },
+		"Linear.MulAdd":  func() { l.MulAdd(dst, a, m) },
+		"Linear.MulRows": func() { l.MulRows(dst, n, a, k, m) },
+		"Linear.Row":     func() { l.Row(out[:k], 3) },
+		"Half.Mul":       func() { h.Mul(dst, a, m) },
+		"Half.MulAdd":    func() { h.MulAdd(dst, a, m) },
+		"Half.MulRows":   func() { h.MulRows(dst, n, a, k, m) },
+		"Half.Row":       func() { h.Row(out[:k], 3) },
+		"MatMul":         func() { MatMul(dst, n, a, k, b, n, m, k, n) },
+		"MatMul one":     func() { MatMul(dst, n, a, k, b, n, 1, k, n) },
+		"MatMulT":        func() { MatMulT(dst, n, a, k, b, k, m, k, n, 1) },
+		"MatMulT one":    func() { MatMulT(dst, n, a, k, b, k, 1, k, n, 1) },
+		"Attend":         func() { att.Attend(out, k, a, k, b, k, b, k, m, n, k, 1) },
+		"Attend one":     func() { att.Attend(out, k, a, k, b, k, b, k, 1, n, k, 1) },
+		"Softmax":        func() { Softmax(dst) },
+		"SoftmaxRows":    func() { SoftmaxRows(dst, n, m, n-1) },
+		"GELU":           func() { GELU(dst) },
+		"LayerNorm":      func() { LayerNorm(dst, dst, bias, bias, m, n) },
+		"Add":            func() { Add(dst, dst) },
+		"Dot":            func() { Dot(a, a) },
+		"FloatToHalf":    func() { FloatToHalf(half, b) },
+		"HalfToFloat":    func() { HalfToFloat(b, half) },
+	} {
+		if got := testing.AllocsPerRun(20, f); got != 0 {
+			t.Errorf("%s: %v allocations", name, got)
+		}
+	}
+}

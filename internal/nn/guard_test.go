@@ -1,0 +1,146 @@
+//go:build unix
+
+package nn
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"syscall"
+	"testing"
+	"unsafe"
+)
+
+// guard hands out copies of slices that touch a page which must not be
+// accessed: behind their end, or before their start. A kernel that reaches
+// past its slices ends the test by a fault.
+type guard struct {
+	t      *testing.T
+	before bool
+}
+
+func guarded[T any](g guard, x []T) []T {
+	page := os.Getpagesize()
+	var elem T
+	size := len(x) * int(unsafe.Sizeof(elem))
+	inner := (size + page - 1) / page * page
+	m, err := syscall.Mmap(-1, 0, inner+2*page, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_ANON|syscall.MAP_PRIVATE)
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	g.t.Cleanup(func() {
+		if err := syscall.Munmap(m); err != nil {
+			g.t.Error(err)
+		}
+	})
+	for _, fence := range [][]byte{m[:page], m[page+inner:]} {
+		if err := syscall.Mprotect(fence, syscall.PROT_NONE); err != nil {
+			g.t.Fatal(err)
+		}
+	}
+	start := page + inner - size
+	if g.before {
+		start = page
+	}
+	y := unsafe.Slice((*T)(unsafe.Pointer(&m[start])), len(x))
+	copy(y, x)
+	return y
+}
+
+func equal(t *testing.T, what string, got, want []float32) {
+	t.Helper()
+	for i, g := range got {
+		if !same(g, want[i]) {
+			t.Fatalf("%s: element %d of %d: got %v, want %v", what, i, len(got), g, want[i])
+		}
+	}
+}
+
+func forEachGuard(t *testing.T, f func(t *testing.T, v isa, g guard, r *rand.Rand)) {
+	forEach(t, func(t *testing.T, v isa) {
+		for _, before := range []bool{false, true} {
+			t.Run(fmt.Sprintf("before %v", before), func(t *testing.T) {
+				f(t, v, guard{t, before}, newRand())
+			})
+		}
+	})
+}
+
+func TestVectorsStayInside(t *testing.T) {
+	forEachGuard(t, func(t *testing.T, v isa, g guard, r *rand.Rand) {
+		for _, n := range lengths()[1:] {
+			x, y, z := normal(r, n), normal(r, n), normal(r, n)
+			gx, gy, gz := guarded(g, x), guarded(g, y), guarded(g, z)
+			if got, want := v.dot(gx, gy), v.dot(x, y); got != want {
+				t.Fatalf("dot: got %v, want %v", got, want)
+			}
+			half, back := make([]uint16, n), make([]float32, n)
+			v.floatToHalf(half, x)
+			v.halfToFloat(back, half)
+			gh, gb := guarded(g, half), guarded(g, back)
+			clear(gh)
+			v.floatToHalf(gh, gx)
+			v.halfToFloat(gb, gh)
+			equal(t, "half", gb, back)
+			v.layerNorm(gb, gx, gy, gz)
+			v.layerNorm(back, x, y, z)
+			equal(t, "layerNorm", gb, back)
+			v.add(gx, gy)
+			v.add(x, y)
+			equal(t, "add", gx, x)
+			v.gelu(gy)
+			v.gelu(y)
+			equal(t, "gelu", gy, y)
+			v.softmax(gz)
+			v.softmax(z)
+			equal(t, "softmax", gz, z)
+		}
+	})
+}
+
+func TestProductsStayInside(t *testing.T) {
+	forEachGuard(t, func(t *testing.T, v isa, g guard, r *rand.Rand) {
+		for m := 1; m <= 13; m++ {
+			for _, s := range []struct{ k, n int }{{1, 1}, {3, 16}, {8, 15}, {9, 33}, {64, 50}, {67, 64}, {130, 20}, {390, 17}} {
+				a, b := normal(r, m*s.k), normal(r, s.k*s.n)
+				ga, gb := guarded(g, a), guarded(g, b)
+				dst := make([]float32, m*s.n)
+				gd := guarded(g, dst)
+				v.matMul(dst, s.n, a, s.k, b, s.n, m, s.k, s.n)
+				v.matMul(gd, s.n, ga, s.k, gb, s.n, m, s.k, s.n)
+				equal(t, "matMul", gd, dst)
+				v.matMulT(dst, s.n, a, s.k, b, s.k, m, s.k, s.n, 2)
+				v.matMulT(gd, s.n, ga, s.k, gb, s.k, m, s.k, s.n, 2)
+				equal(t, "matMulT", gd, dst)
+
+				l := newLinear(v, b, normal(r, s.n), s.n, s.k)
+				l.Mul(dst, a, m)
+				l.w, l.bias = guarded(g, l.w), guarded(g, l.bias)
+				l.Mul(gd, ga, m)
+				equal(t, "Linear.Mul", gd, dst)
+
+				half := make([]uint16, len(b))
+				v.floatToHalf(half, b)
+				h := newHalf(v, half, normal(r, s.n), s.n, s.k)
+				h.Mul(dst, a, m)
+				h.w, h.bias = guarded(g, h.w), guarded(g, h.bias)
+				h.Mul(gd, ga, m)
+				equal(t, "Half.Mul", gd, dst)
+			}
+		}
+	})
+}
+
+func TestAttendStaysInside(t *testing.T) {
+	forEachGuard(t, func(t *testing.T, v isa, g guard, r *rand.Rand) {
+		for _, s := range []struct{ m, n, d int }{{1, 1, 1}, {1, 30, 64}, {5, 17, 7}, {6, 17, 7}, {29, 270, 64}, {31, 33, 20}} {
+			q, k, x, dst := normal(r, s.m*s.d), normal(r, s.n*s.d), normal(r, s.n*s.d), make([]float32, s.m*s.d)
+			gq, gk, gx, gd := guarded(g, q), guarded(g, k), guarded(g, x), guarded(g, dst)
+			a := newAttention(v, s.n, s.d)
+			a.Attend(dst, s.d, q, s.d, k, s.d, x, s.d, s.m, s.n, s.d, 1)
+			a.keys, a.values, a.weights = guarded(g, a.keys), guarded(g, a.values), guarded(g, a.weights)
+			a.Attend(gd, s.d, gq, s.d, gk, s.d, gx, s.d, s.m, s.n, s.d, 1)
+			equal(t, "Attend", gd, dst)
+		}
+	})
+}
