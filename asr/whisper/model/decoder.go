@@ -1,0 +1,188 @@
+package model
+
+import (
+	"context"
+	"math"
+
+	"sidetone/internal/nn"
+)
+
+// memory is what the text decoder sees of the audio: keys and values of the
+// cross attention, per layer [n][2·width].
+type memory struct {
+	n  int
+	kv [][]float32
+}
+
+// sequence is a text with the keys and values of its self attention, per layer
+// [textCtx][2·width], as far as it has been stepped through.
+type sequence struct {
+	mem *memory
+	n   int
+	kv  [][]float32
+}
+
+func (m *Model) newSequence() *sequence {
+	s := &sequence{kv: make([][]float32, len(m.text))}
+	for i := range s.kv {
+		s.kv[i] = make([]float32, m.textCtx*2*m.width)
+	}
+	return s
+}
+
+// copyFrom makes s a copy of t.
+func (s *sequence) copyFrom(t *sequence, width int) {
+	s.mem, s.n = t.mem, t.n
+	for i := range s.kv {
+		copy(s.kv[i], t.kv[i][:t.n*2*width])
+	}
+}
+
+// row is one token that a stepper takes: the next one of its sequence. Rows of
+// one step may belong to different sequences, and these to different audio.
+type row struct {
+	seq   *sequence
+	token int
+}
+
+// maxRows is the number of tokens that go through the decoder together.
+const maxRows = 16
+
+// stepper is the scratch of decoder steps of up to maxRows rows.
+type stepper struct {
+	m       *Model
+	x       []float32 // [row][width]
+	normed  []float32 // [row][width]
+	qkv     []float32 // [row][3·width]
+	hidden  []float32 // [row][feed-forward width]
+	scores  []float32 // [row][keys]
+	logits  []float32 // [row][vocabSize]
+	before  []int     // by row, the length of its sequence before it
+	capture func(head int, row int, scores []float32)
+}
+
+func newStepper(m *Model) *stepper {
+	wide := 0
+	for i := range m.text {
+		wide = max(wide, m.text[i].ffn.in.Out())
+	}
+	return &stepper{
+		m:      m,
+		x:      make([]float32, maxRows*m.width),
+		normed: make([]float32, maxRows*m.width),
+		qkv:    make([]float32, maxRows*3*m.width),
+		hidden: make([]float32, maxRows*wide),
+		scores: make([]float32, maxRows*max(m.audioCtx, m.textCtx)),
+		before: make([]int, maxRows),
+	}
+}
+
+// listen makes the cross attention's keys and values of encoded audio [n][width].
+func (m *Model) listen(done context.Context, mem *memory, audio []float32, n int) error {
+	mem.n = n
+	if mem.kv == nil {
+		mem.kv = make([][]float32, len(m.text))
+	}
+	for i := range m.text {
+		if err := done.Err(); err != nil {
+			return err
+		}
+		mem.kv[i] = grow(mem.kv[i], n*2*m.width)
+		m.text[i].cross.kv.Mul(mem.kv[i], audio, n)
+	}
+	return nil
+}
+
+// step takes rows[:maxRows] through the decoder. Rows of one sequence follow
+// one another in the order of the text, and rows of sequences with one memory
+// are best kept together. The states for project stay in s.
+func (s *stepper) step(done context.Context, rows []row) error {
+	m, d, n := s.m, s.m.width, len(rows)
+	dh := d / m.heads
+	scale := 1 / float32(math.Sqrt(float64(dh)))
+	for i, r := range rows {
+		s.before[i] = r.seq.n
+		x := s.x[i*d : (i+1)*d]
+		m.embedding.Row(x, r.token)
+		nn.Add(x, m.textPos[r.seq.n*d:(r.seq.n+1)*d])
+		r.seq.n++
+	}
+	for layer := range m.text {
+		if err := done.Err(); err != nil {
+			return err
+		}
+		l := &m.text[layer]
+		l.self.norm.apply(s.normed, s.x, n)
+		l.self.in.Mul(s.qkv, s.normed, n)
+		for i, r := range rows {
+			copy(r.seq.kv[layer][s.before[i]*2*d:], s.qkv[i*3*d+d:(i+1)*3*d])
+		}
+		for i, r := range rows {
+			kv := r.seq.kv[layer]
+			for h := range m.heads {
+				s.attend(s.normed[i*d+h*dh:], s.qkv[i*3*d+h*dh:], 3*d, kv[h*dh:], kv[d+h*dh:], 1, s.before[i]+1, scale)
+			}
+		}
+		l.self.out.MulAdd(s.x, s.normed, n)
+
+		l.cross.norm.apply(s.normed, s.x, n)
+		l.cross.in.Mul(s.qkv, s.normed, n)
+		for from := 0; from < n; {
+			mem, to := rows[from].seq.mem, from+1
+			for to < n && rows[to].seq.mem == mem {
+				to++
+			}
+			kv := mem.kv[layer]
+			for h := range m.heads {
+				q := s.qkv[from*d+h*dh:]
+				if s.capture != nil {
+					s.captureHead(layer, h, q, kv[h*dh:], from, to, mem.n, scale)
+				}
+				s.attend(s.normed[from*d+h*dh:], q, d, kv[h*dh:], kv[d+h*dh:], to-from, mem.n, scale)
+			}
+			from = to
+		}
+		l.cross.out.MulAdd(s.x, s.normed, n)
+
+		l.ffn.norm.apply(s.normed, s.x, n)
+		l.ffn.in.Mul(s.hidden, s.normed, n)
+		nn.GELU(s.hidden[:n*l.ffn.in.Out()])
+		l.ffn.out.MulAdd(s.x, s.hidden, n)
+	}
+	m.textNorm.apply(s.normed, s.x, n)
+	return nil
+}
+
+// attend is one head's attention of m queries to n keys and values, which
+// stand 2·width apart; the result's rows stand width apart.
+func (s *stepper) attend(dst, q []float32, ldq int, k, v []float32, m, n int, scale float32) {
+	d := s.m.width
+	dh := d / s.m.heads
+	nn.MatMulT(s.scores, n, q, ldq, k, 2*d, m, dh, n, scale)
+	nn.SoftmaxRows(s.scores, n, m, n)
+	nn.MatMul(dst, d, s.scores, n, v, 2*d, m, n, dh)
+}
+
+// captureHead hands out the scores of rows from to to-1 if the head is one of
+// those that align text and audio.
+func (s *stepper) captureHead(layer, head int, q, k []float32, from, to, n int, scale float32) {
+	d := s.m.width
+	for a, at := range s.m.alignment {
+		if at != [2]int{layer, head} {
+			continue
+		}
+		nn.MatMulT(s.scores, n, q, d, k, 2*d, to-from, d/s.m.heads, n, scale)
+		for r := range to - from {
+			s.capture(a, from+r, s.scores[r*n:(r+1)*n])
+		}
+	}
+}
+
+// project returns the logits [to-from][vocabSize] of rows of the last step;
+// they are valid until the next call.
+func (s *stepper) project(from, to int) []float32 {
+	d := s.m.width
+	s.logits = grow(s.logits, (to-from)*s.m.vocabSize)
+	s.m.embedding.Mul(s.logits, s.normed[from*d:to*d], to-from)
+	return s.logits
+}

@@ -1,0 +1,114 @@
+package model
+
+import (
+	"math"
+
+	"sidetone/internal/nn"
+)
+
+// rules are what may follow a text, as the reference has it.
+type rules struct {
+	m          *Model
+	timestamps bool
+	forced     int // tokens of the text that were not chosen
+	probs      []float32
+}
+
+// initialTime is the latest first timestamp, 1 s in steps of 20 ms.
+const initialTime = 50
+
+var never = float32(math.Inf(-1))
+
+// apply forbids in logits what may not follow text and returns the logarithm
+// of the sum of their exponentials.
+func (r *rules) apply(logits []float32, text []int) float64 {
+	m := r.m
+	for _, id := range m.suppress {
+		logits[id] = never
+	}
+	if len(text) == r.forced {
+		for _, id := range m.blanks {
+			logits[id] = never
+		}
+	}
+	weighTimes := r.timestamps && r.applyTimes(logits, text)
+
+	probs := r.softmax(logits)
+	if weighTimes {
+		// If timestamps together outweigh every single other token, one of them
+		// must follow.
+		var times float64
+		var top float32
+		for _, p := range probs[m.firstTime:] {
+			times += float64(p)
+		}
+		for _, p := range r.probs[:m.firstTime] {
+			top = max(top, p)
+		}
+		if times > float64(top) {
+			forbid(logits, 0, m.firstTime)
+			return logSum(logits[m.firstTime:], probs[m.firstTime:]) + math.Log(times)
+		}
+	}
+	return logSum(logits, probs)
+}
+
+// softmax returns the probabilities of logits, valid until the next call.
+func (r *rules) softmax(logits []float32) []float32 {
+	r.probs = grow(r.probs, len(logits))
+	copy(r.probs, logits)
+	nn.Softmax(r.probs)
+	return r.probs
+}
+
+// applyTimes applies the rules of timestamps: one stands first, at most 1 s
+// in; they come in pairs, save before the end; they do not go back. It tells
+// whether text and timestamps are both possible.
+func (r *rules) applyTimes(logits []float32, text []int) bool {
+	m := r.m
+	logits[m.noTimes] = never
+	if len(text) == 0 {
+		forbid(logits, 0, m.firstTime)
+		forbid(logits, m.firstTime+initialTime+1, m.vocabSize)
+		return false
+	}
+	chosen := text[r.forced:]
+	n := len(chosen)
+	if n == 0 {
+		return false
+	}
+	if last := chosen[n-1]; last >= m.firstTime {
+		if n == 1 || chosen[n-2] >= m.firstTime {
+			forbid(logits, m.firstTime, m.vocabSize)
+			return false
+		}
+		forbid(logits, 0, m.eot)
+		forbid(logits, m.firstTime, last)
+		return true
+	}
+	for i := n - 1; i >= 0; i-- {
+		if chosen[i] >= m.firstTime {
+			forbid(logits, m.firstTime, chosen[i]+1)
+			break
+		}
+	}
+	return true
+}
+
+func forbid(logits []float32, from, to int) {
+	for i := range logits[from:to] {
+		logits[from+i] = never
+	}
+}
+
+// logSum is the logarithm of the sum of exponentials of logits, by way of
+// their probabilities; of a part of them, less the logarithm of its mass.
+func logSum(logits, probs []float32) float64 {
+	at := 0
+	for i, p := range probs {
+		if p > probs[at] {
+			at = i
+		}
+	}
+	return float64(logits[at]) - math.Log(float64(probs[at]))
+}
