@@ -55,7 +55,10 @@ func (s *Store) openURL(u *url.URL) opener {
 		timer := time.AfterFunc(s.stall, func() {
 			cancel(fmt.Errorf("%w: no byte in %v", errBroken, s.stall))
 		})
-		body := &body{ctx: ctx, cancel: cancel, timer: timer, stall: s.stall}
+		body := &body{
+			cause:  func() error { return context.Cause(ctx) },
+			cancel: cancel, timer: timer, stall: s.stall,
+		}
 		start, err := s.get(ctx, u, offset, body)
 		if err != nil {
 			body.Close()
@@ -98,7 +101,7 @@ func (s *Store) get(ctx context.Context, u *url.URL, offset int64, b *body) (sta
 
 // body reads an answer and gives up when it stalls.
 type body struct {
-	ctx    context.Context
+	cause  func() error // why the request was ended, if it was
 	cancel context.CancelCauseFunc
 	timer  *time.Timer
 	stall  time.Duration
@@ -111,7 +114,7 @@ func (b *body) Read(p []byte) (int, error) {
 		b.timer.Reset(b.stall)
 	}
 	if err != nil && err != io.EOF {
-		if cause := context.Cause(b.ctx); errors.Is(cause, errBroken) {
+		if cause := b.cause(); errors.Is(cause, errBroken) {
 			return n, cause
 		}
 		return n, fmt.Errorf("%w: %w", errBroken, err)
