@@ -218,7 +218,9 @@ func (m *Model) startOfText(language string) ([]int, error) {
 		language = "en"
 	}
 	id, ok := m.vocab.ID("<|" + language + "|>")
-	if !ok || id <= m.sot || id >= m.noTimes {
+	// The languages stand before the tokens for translate, transcribe, startoflm,
+	// startofprev and nospeech.
+	if !ok || id <= m.sot || id >= m.noSpeech-4 {
 		return nil, fmt.Errorf("whisper: unknown language %q", language)
 	}
 	return []int{m.sot, id, m.transcribe}, nil

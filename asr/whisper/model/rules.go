@@ -69,7 +69,7 @@ func (r *rules) applyTimes(logits []float32, text []int) bool {
 	logits[m.noTimes] = never
 	if len(text) == 0 {
 		forbid(logits, 0, m.firstTime)
-		forbid(logits, m.firstTime+initialTime+1, m.vocabSize)
+		forbid(logits, min(m.firstTime+initialTime+1, m.vocabSize), m.vocabSize)
 		return false
 	}
 	chosen := text[r.forced:]

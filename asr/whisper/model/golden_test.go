@@ -1,0 +1,201 @@
+package model
+
+import (
+	"compress/gzip"
+	"context"
+	"encoding/json"
+	"maps"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"sidetone/internal/needs"
+)
+
+// differs names the clips whose tokens are not those of faster-whisper, and why.
+// The test fails when one of them begins to agree and when another differs.
+var differs = map[string]string{}
+
+// golden is what faster-whisper decodes: by kind of decoding and clip; written
+// by testdata/peer.py.
+type golden map[string]map[string]expected
+
+type expected struct {
+	Tokens          []int
+	Avg             *float64
+	NoSpeech, Ratio float64
+	Words           []word
+}
+
+type word struct {
+	text             string
+	start, end, prob float64
+}
+
+func (w *word) UnmarshalJSON(raw []byte) error {
+	return json.Unmarshal(raw, &[]any{&w.text, &w.start, &w.end, &w.prob})
+}
+
+func readGolden(t *testing.T) golden {
+	t.Helper()
+	f, err := os.Open("testdata/golden.json.gz")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	z, err := gzip.NewReader(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var g golden
+	if err := json.NewDecoder(z).Decode(&g); err != nil {
+		t.Fatal(err)
+	}
+	return g
+}
+
+func tinyEn(t testing.TB) *Model {
+	t.Helper()
+	var dir string
+	for _, name := range []string{"config.json", "tokenizer.json", "vocabulary.txt", "model.bin"} {
+		dir = filepath.Dir(needs.Model(t, "whisper-tiny.en", name))
+	}
+	m, err := Load(os.DirFS(dir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+// options are those of peer.py for a kind of decoding.
+func options(m *Model, kind string, clip int, samples int) Options {
+	o := Options{
+		Timestamps: strings.HasSuffix(kind, "timestamps"),
+		WordTimes:  strings.HasPrefix(kind, "words"),
+	}
+	switch kind {
+	case "beam", "beamtimestamps":
+		o.Beam = 5
+	case "prompt":
+		o.Prompt = m.Encode(" Thank you for calling the bank, this is Anna.")
+		o.Timestamps = clip%2 == 0
+	case "prefix":
+		o.Prefix = m.Encode(" So the")
+		o.Timestamps = clip%2 == 0
+	case "short":
+		o.Context = min(1500, samples/FrameSamples+50)
+	}
+	return o
+}
+
+// sample is what a normal run decodes: of every kind one clip, greedily one of
+// each condition.
+func sample(g golden) golden {
+	out := golden{}
+	for kind, clips := range g {
+		out[kind] = map[string]expected{}
+		keys := slices.Sorted(maps.Keys(clips))
+		if kind != "greedy" {
+			k := keys[len(keys)/3]
+			out[kind][k] = clips[k]
+			continue
+		}
+		for i, k := range keys {
+			if i%(len(keys)/4) == 40 {
+				out[kind][k] = clips[k]
+			}
+		}
+	}
+	return out
+}
+
+// TestTokensMatchFasterWhisper compares token by token. SIDETONE_FULL=1 compares
+// all 692 clips, which takes a quarter of an hour (go test -timeout 1h).
+func TestTokensMatchFasterWhisper(t *testing.T) {
+	all := readGolden(t)
+	order := map[string]int{}
+	for _, set := range []string{"asterisk", "librispeech", "other"} {
+		for _, condition := range []string{"wav16", "tel8k", "tel8k_noise10", "tel8k_loss3"} {
+			for _, k := range slices.Sorted(maps.Keys(all["greedy"])) {
+				if strings.HasPrefix(k, set+"/"+condition+"/") {
+					order[k] = len(order)
+				}
+			}
+		}
+	}
+	g := all
+	if os.Getenv("SIDETONE_FULL") == "" {
+		g = sample(all)
+	}
+	m := tinyEn(t)
+	d := m.NewDecoder()
+	for _, kind := range slices.Sorted(maps.Keys(g)) {
+		same, other := 0, 0
+		for _, key := range slices.Sorted(maps.Keys(g[kind])) {
+			want := g[kind][key]
+			x := clip(t, key)
+			got, err := d.Decode(context.Background(), x, options(m, kind, order[key], len(x)))
+			if err != nil {
+				t.Fatalf("%s %s: %v", kind, key, err)
+			}
+			reason, listed := differs[kind+" "+key]
+			if slices.Equal(got.Tokens, want.Tokens) {
+				same++
+				if listed {
+					t.Errorf("%s %s agrees; it is listed as differing (%s)", kind, key, reason)
+				}
+				compare(t, kind+" "+key, &got, &want, m)
+				continue
+			}
+			other++
+			if !listed {
+				t.Errorf("%s %s:\n got %q %d\nwant %q %d", kind, key, got.Text, got.Tokens, m.Text(want.Tokens), want.Tokens)
+			}
+		}
+		t.Logf("%s: %d clips agree, %d differ as listed", kind, same, other)
+	}
+}
+
+func compare(t *testing.T, name string, got *Result, want *expected, m *Model) {
+	t.Helper()
+	near := func(what string, got, want, tolerance float64) {
+		if math.Abs(got-want) > tolerance {
+			t.Errorf("%s: %s %.4f, want %.4f", name, what, got, want)
+		}
+	}
+	if want.Avg != nil {
+		near("average log probability", got.AvgLogProb, *want.Avg, 1e-3)
+	}
+	near("no-speech probability", got.NoSpeechProb, want.NoSpeech, 1e-3)
+	// Go's compress/zlib finds slightly different matches from zlib.
+	near("compression ratio", got.CompressionRatio, want.Ratio, 0.05*want.Ratio)
+	if len(got.LogProbs) != len(got.Tokens) {
+		t.Errorf("%s: %d log probabilities for %d tokens", name, len(got.LogProbs), len(got.Tokens))
+	}
+	if want.Words == nil || unfinished(m, want.Tokens) {
+		return
+	}
+	if len(got.Words) != len(want.Words) {
+		t.Errorf("%s: %d words, want %d", name, len(got.Words), len(want.Words))
+		return
+	}
+	for i, w := range got.Words {
+		v := want.Words[i]
+		if w.Text != v.text || math.Abs(w.Start-v.start) > 0.0051 || math.Abs(w.End-v.end) > 0.0051 || math.Abs(float64(w.Prob)-v.prob) > 2e-3 {
+			t.Errorf("%s: word %d is %q %.2f to %.2f, %.4f; want %+v", name, i, w.Text, w.Start, w.End, w.Prob, v)
+		}
+	}
+}
+
+// unfinished tells whether the reference would drop the end of the text, after
+// the last pair of timestamps, and hear it again in the next window.
+func unfinished(m *Model, tokens []int) bool {
+	pair := false
+	for i := 1; i < len(tokens); i++ {
+		pair = pair || tokens[i] >= m.firstTime && tokens[i-1] >= m.firstTime
+	}
+	return pair && tokens[len(tokens)-1] < m.firstTime
+}
