@@ -1,0 +1,201 @@
+package whisper
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+)
+
+// job is one decode of an utterance.
+type job struct {
+	leg      *Stream
+	utt      *utterance
+	final    bool
+	samples  []int16
+	prefix   []int
+	language string
+
+	born, deadline time.Time
+	ctx            context.Context
+	cancel         context.CancelFunc
+}
+
+// done is a job that has come back.
+type done struct {
+	*job
+	out outcome
+	err error
+}
+
+// scheduler hands jobs to workers: finals before partials, the earliest
+// deadline first, never two jobs of one leg at once, so that a leg's finals
+// stay in order.
+type scheduler struct {
+	stats *Stats
+	wg    sync.WaitGroup
+
+	mu      sync.Mutex
+	changed *sync.Cond
+	queue   []*job
+	running map[*Stream]*job
+	closed  bool
+}
+
+func newScheduler(stats *Stats) *scheduler {
+	s := &scheduler{stats: stats, running: map[*Stream]*job{}}
+	s.changed = sync.NewCond(&s.mu)
+	return s
+}
+
+// start runs a worker until close.
+func (s *scheduler) start(w *worker) {
+	s.wg.Go(func() {
+		for {
+			j := s.next()
+			if j == nil {
+				return
+			}
+			begin := time.Now()
+			out, err := w.run(j)
+			s.stats.Busy.Add(int64(time.Since(begin)))
+			s.finish(j, out, err)
+		}
+	})
+}
+
+// submit queues a job. A final takes its leg's partial out of the queue, or
+// stops it; stale says that one was taken out, which then never comes back.
+func (s *scheduler) submit(j *job) (stale bool, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return false, ErrClosed
+	}
+	if j.final {
+		s.queue = slices.DeleteFunc(s.queue, func(q *job) bool {
+			if q.leg != j.leg || q.final {
+				return false
+			}
+			q.cancel()
+			s.stats.StalePartials.Add(1)
+			stale = true
+			return true
+		})
+		if r := s.running[j.leg]; r != nil && !r.final {
+			r.cancel()
+		}
+	}
+	s.queue = append(s.queue, j)
+	s.stats.Queued.Store(int64(len(s.queue)))
+	s.changed.Broadcast()
+	return stale, nil
+}
+
+// renew gives a partial that is still in the queue newer audio; it keeps its
+// place. False means that its decoding has begun.
+func (s *scheduler) renew(j *job, samples []int16) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !slices.Contains(s.queue, j) {
+		return false
+	}
+	j.samples = samples
+	s.stats.StalePartials.Add(1)
+	return true
+}
+
+// next waits for the most urgent job whose leg is free; nil means closed.
+func (s *scheduler) next() *job {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for {
+		if s.closed {
+			return nil
+		}
+		best := -1
+		for i, j := range s.queue {
+			if s.running[j.leg] == nil && (best < 0 || j.before(s.queue[best])) {
+				best = i
+			}
+		}
+		if best >= 0 {
+			j := s.queue[best]
+			s.queue = slices.Delete(s.queue, best, best+1)
+			s.running[j.leg] = j
+			s.stats.Queued.Store(int64(len(s.queue)))
+			s.stats.Running.Store(int64(len(s.running)))
+			return j
+		}
+		s.changed.Wait()
+	}
+}
+
+func (j *job) before(o *job) bool {
+	if j.final != o.final {
+		return j.final
+	}
+	return j.deadline.Before(o.deadline)
+}
+
+func (s *scheduler) finish(j *job, out outcome, err error) {
+	switch {
+	case err == nil && j.final:
+		wait := int64(time.Since(j.born))
+		s.stats.Finals.Add(1)
+		s.stats.FinalWait.Add(wait)
+		s.stats.LastFinalWait.Store(wait)
+	case err == nil:
+		s.stats.Partials.Add(1)
+	case !j.final:
+		s.stats.StalePartials.Add(1)
+	}
+	j.cancel()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.running, j.leg)
+	s.stats.Running.Store(int64(len(s.running)))
+	j.leg.deliver(done{j, out, err})
+	s.changed.Broadcast()
+}
+
+// drop takes a leg's jobs out of the queue, stops the one being decoded and
+// waits for it.
+func (s *scheduler) drop(leg *Stream) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.queue = slices.DeleteFunc(s.queue, func(q *job) bool {
+		if q.leg == leg {
+			q.cancel()
+		}
+		return q.leg == leg
+	})
+	s.stats.Queued.Store(int64(len(s.queue)))
+	for s.running[leg] != nil {
+		s.running[leg].cancel()
+		s.changed.Wait()
+	}
+}
+
+func (s *scheduler) isClosed() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.closed
+}
+
+func (s *scheduler) close() {
+	s.mu.Lock()
+	s.closed = true
+	for _, j := range s.queue {
+		j.cancel()
+		j.leg.deliver(done{j, outcome{}, ErrClosed})
+	}
+	s.queue = nil
+	s.stats.Queued.Store(0)
+	for _, j := range s.running {
+		j.cancel()
+	}
+	s.changed.Broadcast()
+	s.mu.Unlock()
+	s.wg.Wait()
+}

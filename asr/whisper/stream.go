@@ -1,0 +1,322 @@
+package whisper
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"sidetone/asr"
+	"sidetone/internal/pcm"
+)
+
+const (
+	// historySamples is how far back a Begin may reach.
+	historySamples = 2 * pcm.Rate
+	// maxHole is how much silence a hole puts into an utterance; a longer one
+	// ends it.
+	maxHole = 2 * pcm.Rate
+	// maxBehind is how much audio of a leg may wait for its finals.
+	maxBehind = 300 * pcm.Rate
+	// splitEvery is how often a long utterance is searched for a pause.
+	splitEvery = pcm.Rate / 5
+)
+
+// Stream is one leg. It is used by one goroutine.
+type Stream struct {
+	e      *Engine
+	c      asr.StreamConfig
+	ctx    context.Context
+	cancel context.CancelFunc
+
+	// history is the audio before next, at most twice historySamples.
+	history []int16
+	next    int64
+	begun   bool
+
+	open  *utterance
+	count int
+	// spare is a finished utterance's buffer.
+	spare []int16
+	// pending jobs have been submitted and have not come back; partial is the
+	// one of them that is a partial; behind is the audio of the finals.
+	pending int
+	partial *job
+	behind  int
+
+	hyps []asr.Hypothesis
+	err  error
+
+	mu    sync.Mutex
+	inbox []done
+	// arrived is woken when something has come into inbox.
+	arrived chan struct{}
+}
+
+// Accept implements asr.Stream.
+func (s *Stream) Accept(f *pcm.Frame, edges []asr.Edge) ([]asr.Hypothesis, error) {
+	s.hyps = nil
+	s.collect()
+	if s.err == nil && s.ctx.Err() != nil {
+		s.fail(s.ctx.Err())
+	}
+	if s.err != nil {
+		return s.hyps, s.err
+	}
+	s.hear(f)
+	for _, e := range edges {
+		switch e.Kind {
+		case asr.Begin:
+			s.begin(e.At)
+		case asr.End:
+			s.end(e.At)
+		}
+	}
+	s.grow()
+	return s.hyps, s.err
+}
+
+// Finish implements asr.Stream.
+func (s *Stream) Finish(ctx context.Context) ([]asr.Hypothesis, error) {
+	s.hyps = nil
+	s.end(s.next)
+	for {
+		s.collect()
+		if s.err != nil || s.pending == 0 {
+			return s.hyps, s.err
+		}
+		select {
+		case <-s.arrived:
+		case <-ctx.Done():
+			return s.hyps, fmt.Errorf("whisper: leg %s of call %s: %d decodes unfinished: %w",
+				s.c.Leg, s.c.Call, s.pending, ctx.Err())
+		}
+	}
+}
+
+// Settle waits until everything that was asked for has been decoded; the next
+// Accept returns it. Called after each Accept it makes the stream's hypotheses
+// independent of the machine's speed, for tests and measurements.
+func (s *Stream) Settle(ctx context.Context) error {
+	for {
+		s.mu.Lock()
+		n := len(s.inbox)
+		s.mu.Unlock()
+		if n >= s.pending {
+			return nil
+		}
+		select {
+		case <-s.arrived:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// Close implements asr.Stream.
+func (s *Stream) Close() error {
+	s.cancel()
+	s.e.sched.drop(s)
+	return nil
+}
+
+// hear keeps the frame, after silence for the hole before it, if there is one.
+func (s *Stream) hear(f *pcm.Frame) {
+	if !s.begun {
+		s.begun, s.next = true, f.Start
+	}
+	if f.Start < s.next {
+		return
+	}
+	if hole := f.Start - s.next; hole > 0 {
+		at := s.next
+		var silence [pcm.FrameSamples]int16
+		for n := min(hole, maxHole); n > 0; {
+			k := min(n, pcm.FrameSamples)
+			s.keep(silence[:k])
+			n -= k
+		}
+		if hole > maxHole {
+			s.end(at)
+			s.history = s.history[:0]
+			s.next = f.Start
+		}
+	}
+	s.keep(f.Samples[:])
+}
+
+func (s *Stream) keep(x []int16) {
+	if len(s.history)+len(x) > cap(s.history) {
+		n := copy(s.history, s.history[len(s.history)-historySamples:])
+		s.history = s.history[:n]
+	}
+	s.history = append(s.history, x...)
+	if s.open != nil {
+		s.open.samples = append(s.open.samples, x...)
+	}
+	s.next += int64(len(x))
+}
+
+func (s *Stream) begin(at int64) {
+	if s.open != nil {
+		return
+	}
+	back := max(min(s.next-at, int64(len(s.history))), 0)
+	s.opened(s.next-back, s.history[len(s.history)-int(back):])
+}
+
+func (s *Stream) opened(start int64, samples []int16) {
+	b := s.spare
+	s.spare = nil
+	if b == nil {
+		b = make([]int16, 0, 8*pcm.Rate)
+	}
+	s.count++
+	s.open = &utterance{id: s.count, start: start, samples: append(b[:0], samples...)}
+}
+
+// end closes the open utterance: speech ceased at the given place.
+func (s *Stream) end(at int64) {
+	u := s.open
+	if u == nil {
+		return
+	}
+	s.open = nil
+	speech := min(max(at-u.start, 0), int64(len(u.samples)))
+	u.end = u.start + speech
+	s.final(u, min(int(speech)+s.e.p.tail, len(u.samples)))
+}
+
+// cut ends the open utterance at its sample at, and goes on with another.
+func (s *Stream) cut(at int) {
+	u := s.open
+	u.end = u.start + int64(at)
+	s.opened(u.end, u.samples[at:])
+	s.final(u, at)
+}
+
+// final asks for the final of the utterance's first n samples. A leg that is
+// too far behind gets what partials have found.
+func (s *Stream) final(u *utterance, n int) {
+	if s.behind+n > maxBehind {
+		s.e.stats.Lost.Add(1)
+		n = 0
+	}
+	s.submit(u, n, true)
+}
+
+// grow asks for a partial of the open utterance when one is due, and splits it
+// when it has become long.
+func (s *Stream) grow() {
+	u := s.open
+	if u == nil {
+		return
+	}
+	n := len(u.samples)
+	longest := int(pcm.Samples(s.e.c.MaxUtterance))
+	if n >= longest || n%splitEvery < pcm.FrameSamples {
+		if at, ok := u.split(longest, s.e.p.quiet); ok {
+			s.cut(at)
+			return
+		}
+	}
+	every := s.e.c.PartialEvery
+	if every < 0 || n < s.e.p.firstPartial || u.submitted > 0 && n-u.submitted < int(pcm.Samples(every)) {
+		return
+	}
+	switch {
+	case s.partial == nil:
+		s.submit(u, n, false)
+	case s.e.sched.renew(s.partial, u.samples[:n:n]):
+		u.submitted = n
+	}
+}
+
+func (s *Stream) submit(u *utterance, n int, final bool) {
+	now := time.Now()
+	ctx, cancel := context.WithCancel(s.ctx)
+	j := &job{
+		leg: s, utt: u, final: final,
+		samples:  u.samples[:n:n],
+		prefix:   u.tokens[:len(u.tokens):len(u.tokens)],
+		language: s.c.Language,
+		born:     now, deadline: now,
+		ctx: ctx, cancel: cancel,
+	}
+	if !final {
+		j.deadline = now.Add(s.e.c.PartialEvery)
+	}
+	stale, err := s.e.sched.submit(j)
+	if err != nil {
+		cancel()
+		s.fail(err)
+		return
+	}
+	s.pending++
+	if stale {
+		s.pending--
+		s.partial = nil
+	}
+	if final {
+		s.behind += n
+		return
+	}
+	s.partial = j
+	u.submitted = n
+}
+
+// deliver is called by workers.
+func (s *Stream) deliver(d done) {
+	s.mu.Lock()
+	s.inbox = append(s.inbox, d)
+	s.mu.Unlock()
+	select {
+	case s.arrived <- struct{}{}:
+	default:
+	}
+}
+
+// collect turns what has come back into hypotheses.
+func (s *Stream) collect() {
+	s.mu.Lock()
+	in := s.inbox
+	s.inbox = nil
+	s.mu.Unlock()
+	for i := range in {
+		s.take(&in[i])
+	}
+}
+
+func (s *Stream) take(d *done) {
+	s.pending--
+	u := d.utt
+	if !d.final {
+		s.partial = nil
+		// Words may only become stable while the final can still be told.
+		if d.err == nil && d.out.refused == fine && u == s.open {
+			s.hyps = append(s.hyps, u.revise(&d.out, len(d.samples), s.e.p.holdBack))
+		}
+		if d.err != nil && !errors.Is(d.err, context.Canceled) {
+			s.fail(d.err)
+		}
+		return
+	}
+	s.behind -= len(d.samples)
+	s.spare = u.samples
+	if d.err != nil {
+		s.fail(d.err)
+		return
+	}
+	h := u.finish(&d.out)
+	if len(h.Words) == 0 {
+		s.e.stats.Withdrawn.Add(1)
+	}
+	s.hyps = append(s.hyps, h)
+}
+
+func (s *Stream) fail(err error) {
+	if s.err == nil {
+		s.err = fmt.Errorf("whisper: leg %s of call %s: %w", s.c.Leg, s.c.Call, err)
+	}
+}

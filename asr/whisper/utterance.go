@@ -1,0 +1,140 @@
+package whisper
+
+import (
+	"math"
+	"slices"
+
+	"sidetone/asr"
+	"sidetone/internal/pcm"
+)
+
+// utterance is one stretch of speech of a leg.
+type utterance struct {
+	id, revision int
+	// start is where samples begin, end where speech ended (finals only).
+	start, end int64
+	samples    []int16
+	// submitted is how many samples the last partial was given.
+	submitted int
+
+	// stable words do not change any more; tokens spell them. tail is what the
+	// last hypothesis has after them.
+	stable []asr.Word
+	tokens []int
+	tail   []word
+}
+
+// revise takes a partial's decode of the first n samples, commits what it and
+// the one before agree on, and returns the new revision.
+func (u *utterance) revise(out *outcome, n int, holdBack int64) asr.Hypothesis {
+	end := u.start + int64(n)
+	words := follow(&out.res, u.stable, len(u.tokens), u.start, end)
+	k := agreed(u.tail, words)
+	for k > 0 && words[k-1].End > end-holdBack {
+		k--
+	}
+	u.commit(words[:k])
+	u.tail = words[k:]
+	return u.hypothesis(end)
+}
+
+func (u *utterance) commit(words []word) {
+	for _, w := range words {
+		u.stable = append(u.stable, w.Word)
+		u.tokens = append(u.tokens, w.tokens...)
+	}
+}
+
+// finish takes the final's decode. An utterance that turns out to be no speech
+// is withdrawn, stable words and all.
+func (u *utterance) finish(out *outcome) asr.Hypothesis {
+	words := follow(&out.res, u.stable, len(u.tokens), u.start, u.end)
+	switch out.refused {
+	case looping, excess:
+		words = unloop(u.stable, words)
+	case noSpeech:
+		u.stable, words = nil, nil
+	}
+	u.commit(words)
+	u.tail = nil
+	h := u.hypothesis(u.end)
+	h.Final = true
+	return h
+}
+
+func (u *utterance) hypothesis(end int64) asr.Hypothesis {
+	u.revision++
+	words := slices.Clip(slices.Clone(u.stable))
+	for _, w := range u.tail {
+		words = append(words, w.Word)
+	}
+	return asr.Hypothesis{
+		Utterance: u.id, Revision: u.revision,
+		Words: words, Stable: len(u.stable),
+		Start: u.start, End: end,
+	}
+}
+
+// unloop cuts words where they, or they and the stable words before them,
+// begin to repeat themselves.
+func unloop(stable []asr.Word, words []word) []word {
+	var all []string
+	for _, w := range stable {
+		all = append(all, normal(w.Text))
+	}
+	for _, w := range words {
+		all = append(all, w.normal)
+	}
+	at, ok := loop(all)
+	if !ok {
+		return words
+	}
+	return words[:max(0, at-len(stable))]
+}
+
+const (
+	// pauseSamples is how long a pause must be that speech is split at.
+	pauseSamples = pcm.Rate * 16 / 100
+	levelSamples = pcm.Rate / 50
+)
+
+// split finds where a long utterance is best cut in two: at the middle of its
+// quietest pause after the stable words, if that is quiet enough for its
+// length. longest is the length at which any place will do.
+func (u *utterance) split(longest int, quiet float64) (at int, ok bool) {
+	shortest := longest * 6 / 10
+	if len(u.samples) < shortest {
+		return 0, false
+	}
+	from := shortest / 2
+	if n := len(u.stable); n > 0 {
+		from = max(from, int(u.stable[n-1].End-u.start))
+	}
+	var level []float64
+	var sum float64
+	for i := 0; i+levelSamples <= len(u.samples); i += levelSamples {
+		var e float64
+		for _, v := range u.samples[i : i+levelSamples] {
+			e += float64(v) * float64(v)
+		}
+		level = append(level, e)
+		sum += e
+	}
+	const width = pauseSamples / levelSamples
+	best := math.Inf(1)
+	for i := from / levelSamples; i+width <= len(level); i++ {
+		var e float64
+		for _, l := range level[i : i+width] {
+			e += l
+		}
+		if e < best {
+			best, at = e, (i+width/2)*levelSamples
+		}
+	}
+	if math.IsInf(best, 1) {
+		return len(u.samples), len(u.samples) >= longest
+	}
+	mean := sum / float64(len(level)) * width
+	relaxed := quiet * float64(longest-len(u.samples)) / float64(longest-shortest)
+	return at, len(u.samples) >= longest || 10*math.Log10((best+1)/(mean+1)) <= relaxed
+}

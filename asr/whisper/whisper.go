@@ -1,0 +1,163 @@
+// Package whisper recognises speech with Whisper while it is spoken.
+//
+// A Stream collects a leg's utterances between the edges of speech and decodes
+// the growing utterance again and again for partials and once more, when
+// speech has ended, for the final. Words that two partials in a row agree on
+// are stable (LocalAgreement-2: Liu et al., 2020; Macháček et al., 2023): they
+// are forced on every later decode of the utterance, so that no revision takes
+// them back. Guards recognise what Whisper invents on noise and its loops.
+//
+// All streams of an Engine share its scheduler: a few workers, each with a
+// decoder of its own, that take finals before partials and the earliest
+// deadline first. The busier they are, the rarer partials become; finals are
+// never dropped.
+package whisper
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"sidetone/asr"
+	"sidetone/asr/whisper/model"
+	"sidetone/internal/pcm"
+)
+
+// Config tunes an Engine; the zero value means the defaults.
+type Config struct {
+	// Workers is the number of decodes that run at once, one core each;
+	// default 1.
+	Workers int
+	// PartialEvery is the least time between two partials of an utterance;
+	// default 500 ms. A negative value switches partials off.
+	PartialEvery time.Duration
+	// MaxUtterance bounds an utterance, default 18 s, at most 28 s. Longer
+	// speech is split at a pause, from 60 % of this length on at a good one.
+	MaxUtterance time.Duration
+}
+
+const (
+	defaultPartialEvery = 500 * time.Millisecond
+	minPartialEvery     = 100 * time.Millisecond
+	defaultMaxUtterance = 18 * time.Second
+	minUtterance        = 4 * time.Second
+	maxUtterance        = 28 * time.Second
+	maxWorkers          = 1024
+)
+
+func (c Config) withDefaults() (Config, error) {
+	if c.Workers == 0 {
+		c.Workers = 1
+	}
+	if c.PartialEvery == 0 {
+		c.PartialEvery = defaultPartialEvery
+	}
+	if c.MaxUtterance == 0 {
+		c.MaxUtterance = defaultMaxUtterance
+	}
+	switch {
+	case c.Workers < 0 || c.Workers > maxWorkers:
+		return c, fmt.Errorf("whisper: %d workers, want 1 to %d", c.Workers, maxWorkers)
+	case c.PartialEvery > 0 && c.PartialEvery < minPartialEvery:
+		return c, fmt.Errorf("whisper: a partial every %v, want %v or more", c.PartialEvery, minPartialEvery)
+	case c.MaxUtterance < minUtterance || c.MaxUtterance > maxUtterance:
+		return c, fmt.Errorf("whisper: utterances of up to %v, want %v to %v", c.MaxUtterance, minUtterance, maxUtterance)
+	}
+	return c, nil
+}
+
+// decoder is what a worker needs of model.Decoder.
+type decoder interface {
+	Decode(ctx context.Context, samples []float32, o model.Options) (model.Result, error)
+}
+
+var (
+	_ decoder    = (*model.Decoder)(nil)
+	_ asr.Engine = (*Engine)(nil)
+	_ asr.Stream = (*Stream)(nil)
+)
+
+// ErrClosed is returned by a stream whose Engine has been closed.
+var ErrClosed = errors.New("whisper: engine closed")
+
+// Engine shares a model and its workers between streams. It is safe for
+// concurrent use.
+type Engine struct {
+	c     Config
+	p     policy
+	sched *scheduler
+	stats Stats
+}
+
+// New starts the workers; Close ends them.
+func New(m *model.Model, c Config) (*Engine, error) {
+	c, err := c.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	return newEngine(func() decoder { return m.NewDecoder() }, c, defaultPolicy()), nil
+}
+
+func newEngine(newDecoder func() decoder, c Config, p policy) *Engine {
+	e := &Engine{c: c, p: p}
+	e.sched = newScheduler(&e.stats)
+	for range c.Workers {
+		w := &worker{p: p, d: newDecoder(), stats: &e.stats}
+		e.sched.start(w)
+	}
+	return e
+}
+
+// NewStream begins a leg.
+func (e *Engine) NewStream(ctx context.Context, c asr.StreamConfig) (asr.Stream, error) {
+	if e.sched.isClosed() {
+		return nil, fmt.Errorf("%w: no stream for leg %s of call %s", ErrClosed, c.Leg, c.Call)
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	return &Stream{
+		e: e, c: c, ctx: ctx, cancel: cancel,
+		history: make([]int16, 0, 2*historySamples),
+		arrived: make(chan struct{}, 1),
+	}, nil
+}
+
+// Close ends the workers and waits for them; streams that are still open
+// return ErrClosed. Idempotent.
+func (e *Engine) Close() error {
+	e.sched.close()
+	return nil
+}
+
+// Stats counts what the engine does; the fields may be read at any time.
+func (e *Engine) Stats() *Stats { return &e.stats }
+
+// policy is what was found by measurement; see the tests that measure.
+type policy struct {
+	// pad is how much silence the encoder sees after the audio, in samples;
+	// its context is rounded up to a multiple of round frames (20 ms each),
+	// and is at least floor frames.
+	pad          int
+	round, floor int
+	// firstPartial is how much audio the first partial waits for, in samples.
+	firstPartial int
+	// tail is how much audio after the end edge goes into the final.
+	tail int
+	// holdBack is how far before the end of the audio a word must end to
+	// become stable.
+	holdBack int64
+	// quiet is the level relative to the utterance's speech, in dB, of a pause
+	// that is good enough to split at; it relaxes to 0 at the longest
+	// utterance.
+	quiet float64
+}
+
+func defaultPolicy() policy {
+	return policy{
+		pad: 2 * pcm.Rate, round: 50, floor: 200,
+		firstPartial: pcm.Rate * 85 / 100,
+		tail:         pcm.Rate * 3 / 10,
+		holdBack:     pcm.Rate * 3 / 10,
+		quiet:        -24,
+	}
+}
