@@ -68,7 +68,7 @@ func numerals() map[string]numeral {
 		case "six":
 			plural = "sixes"
 		case "eight":
-			ordinal = "eighth" // and "nineth": "ninth" stays a word, as in the original
+			ordinal = "eighth" // but "ninth" stays a word, as in the original
 		case "twelve":
 			ordinal = "twelfth"
 		}

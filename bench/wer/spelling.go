@@ -5,6 +5,8 @@ import "strings"
 // spellings maps British spellings to American ones, so that a recogniser is
 // not charged for its side of the Atlantic. Most follow a rule: a stem with
 // one of the endings of its family.
+//
+//nolint:misspell // half of these are British, half American, as they must be
 func spellings() map[string]string {
 	t := map[string]string{}
 	family := func(from, to, endings, stems string) {

@@ -145,19 +145,20 @@ func TestPathVerifies(t *testing.T) {
 	good := []byte("the right bytes")
 	m := Model{Name: "m", Files: []File{{Name: "f", Size: int64(len(good)), SHA256: sum(good)}}}
 	for name, c := range map[string]struct {
-		put  func(t *testing.T, path string)
-		want Problem
+		name    string // below the store
+		content []byte
+		want    Problem
 	}{
-		"whole":     {func(t *testing.T, p string) { put(t, p, good) }, 0},
-		"missing":   {func(*testing.T, string) {}, Missing},
-		"truncated": {func(t *testing.T, p string) { put(t, p, good[:5]) }, Corrupt},
-		"changed":   {func(t *testing.T, p string) { put(t, p, []byte("the wrong bytes")) }, Corrupt},
-		"a folder":  {func(t *testing.T, p string) { put(t, filepath.Join(p, "x"), nil) }, Corrupt},
+		"whole":     {"m/f", good, 0},
+		"missing":   {"m/g", good, Missing},
+		"truncated": {"m/f", good[:5], Corrupt},
+		"changed":   {"m/f", []byte("the wrong bytes"), Corrupt},
+		"a folder":  {"m/f/x", nil, Corrupt},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
 			want := filepath.Join(dir, "m", "f")
-			c.put(t, want)
+			put(t, filepath.Join(dir, filepath.FromSlash(c.name)), c.content)
 			s := newStore(t, Config{Dir: dir, Manifest: []Model{m}})
 			got, err := s.Path("m", "f")
 			_, fsErr := s.FS("m")

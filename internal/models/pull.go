@@ -229,7 +229,7 @@ func (s *Store) installOnce(ctx context.Context, m *Model, f *File, open opener,
 	if !resumed {
 		have, h = 0, sha256.New()
 	}
-	if err := rewind(w, have); err != nil {
+	if err = rewind(w, have); err != nil {
 		return resumed, 0, &StoreError{Dir: s.dir, Err: err}
 	}
 	dst := &sink{w: w, h: h, dir: s.dir, done: have, report: func(n int64) {

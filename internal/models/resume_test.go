@@ -132,7 +132,7 @@ func TestInterruptedPullLeavesAPart(t *testing.T) {
 
 func TestStalledTransferEnds(t *testing.T) {
 	want := []byte("0123456789")
-	s, _ := one(t, want, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { <-r.Context().Done() }))
+	s, _ := one(t, want, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }))
 	s.stall = 10 * time.Millisecond
 	err := s.Pull(t.Context(), "m", nil)
 	if err == nil || !strings.Contains(err.Error(), "no byte in 10ms") {

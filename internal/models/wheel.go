@@ -203,14 +203,16 @@ func watch(dir string, w *Wheel, report func(Event)) (stop func()) {
 // treeSize sums the files below dir; those that come and go do not matter.
 func treeSize(dir string) int64 {
 	var n int64
-	_ = filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
-			return nil
-		}
-		if st, err := d.Info(); err == nil {
+	es, err := os.ReadDir(dir)
+	if err != nil {
+		return 0
+	}
+	for _, e := range es {
+		if e.IsDir() {
+			n += treeSize(filepath.Join(dir, e.Name()))
+		} else if st, err := e.Info(); err == nil {
 			n += st.Size()
 		}
-		return nil
-	})
+	}
 	return n
 }
