@@ -13,7 +13,9 @@ import (
 
 // guard hands out copies of slices that touch a page which must not be
 // accessed: behind their end, or before their start. A kernel that reaches
-// past its slices ends the test by a fault.
+// past its slices ends the test by a fault. So does qemu, to version 7.2 at
+// least, where masked loads touch what the mask leaves out: skip TestBounds
+// there.
 type guard struct {
 	t      *testing.T
 	before bool
@@ -66,7 +68,7 @@ func forEachGuard(t *testing.T, f func(t *testing.T, v isa, g guard, r *rand.Ran
 	})
 }
 
-func TestVectorsStayInside(t *testing.T) {
+func TestBoundsVectors(t *testing.T) {
 	forEachGuard(t, func(t *testing.T, v isa, g guard, r *rand.Rand) {
 		for _, n := range lengths()[1:] {
 			x, y, z := normal(r, n), normal(r, n), normal(r, n)
@@ -98,7 +100,7 @@ func TestVectorsStayInside(t *testing.T) {
 	})
 }
 
-func TestProductsStayInside(t *testing.T) {
+func TestBoundsProducts(t *testing.T) {
 	forEachGuard(t, func(t *testing.T, v isa, g guard, r *rand.Rand) {
 		for m := 1; m <= 13; m++ {
 			for _, s := range []struct{ k, n int }{{1, 1}, {3, 16}, {8, 15}, {9, 33}, {64, 50}, {67, 64}, {130, 20}, {390, 17}} {
@@ -131,7 +133,7 @@ func TestProductsStayInside(t *testing.T) {
 	})
 }
 
-func TestAttendStaysInside(t *testing.T) {
+func TestBoundsAttend(t *testing.T) {
 	forEachGuard(t, func(t *testing.T, v isa, g guard, r *rand.Rand) {
 		for _, s := range []struct{ m, n, d int }{{1, 1, 1}, {1, 30, 64}, {5, 17, 7}, {6, 17, 7}, {29, 270, 64}, {31, 33, 20}} {
 			q, k, x, dst := normal(r, s.m*s.d), normal(r, s.n*s.d), normal(r, s.n*s.d), make([]float32, s.m*s.d)

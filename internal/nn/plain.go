@@ -7,45 +7,56 @@ import "math"
 func gemmGo(m, width, k int, a []float32, lda int, b, c []float32, ldc int, bias []float32, add bool) {
 	for p := range width {
 		panel := b[p*k*panelN:][:k*panelN]
-		for i := 0; i < m; i += 2 {
-			// An odd last row is computed twice and stored once.
-			i1 := min(i+1, m-1)
-			a0, a1 := a[i*lda:][:k], a[i1*lda:][:k]
-			for j := 0; j < panelN; j += 4 {
-				var s [2][4]float32
-				s[0], s[1] = cellsGo(a0, a1, panel[j:])
-				if bias != nil {
-					for q, v := range bias[p*panelN+j:][:4] {
-						s[0][q] += v
-						s[1][q] += v
-					}
-				}
-				store(c[i*ldc+p*panelN+j:][:4], s[0][:], add)
-				if i1 > i {
-					store(c[i1*ldc+p*panelN+j:][:4], s[1][:], add)
-				}
+		var t tile
+		i := 0
+		for ; i+3 <= m; i += 3 {
+			t0, t1, t2 := t[i*panelN:][:panelN], t[(i+1)*panelN:][:panelN], t[(i+2)*panelN:][:panelN]
+			for j := 0; j < panelN; j += 2 {
+				t0[j], t0[j+1], t1[j], t1[j+1], t2[j], t2[j+1] =
+					cells3x2Go(a[i*lda:][:k], a[(i+1)*lda:][:k], a[(i+2)*lda:][:k], panel[j:])
 			}
 		}
+		for ; i < m; i++ {
+			d := t[i*panelN:][:panelN]
+			for j := 0; j < panelN; j += 4 {
+				d[j], d[j+1], d[j+2], d[j+3] = cells1x4Go(a[i*lda:][:k], panel[j:])
+			}
+		}
+		if bias != nil {
+			for i := range m {
+				addGo(t[i*panelN:][:panelN], bias[p*panelN:][:panelN])
+			}
+		}
+		t.store(c[p*panelN:], ldc, m, panelN, add)
 	}
 }
 
-// cellsGo multiplies two rows by four columns of a panel.
-func cellsGo(a0, a1, panel []float32) (r0, r1 [4]float32) {
-	var s00, s01, s02, s03, s10, s11, s12, s13 float32
-	a1 = a1[:len(a0)]
+// cells3x2Go multiplies three rows by two columns of a panel. With more sums,
+// as with more in cells1x4Go, the compiler runs out of registers.
+func cells3x2Go(a0, a1, a2, panel []float32) (s00, s01, s10, s11, s20, s21 float32) {
+	a1, a2 = a1[:len(a0)], a2[:len(a0)]
 	for q, x := range a0 {
-		y := a1[q]
-		w := panel[q*panelN:][:4]
+		y, z := a1[q], a2[q]
+		w := panel[q*panelN:][:2]
 		s00 += x * w[0]
 		s01 += x * w[1]
-		s02 += x * w[2]
-		s03 += x * w[3]
 		s10 += y * w[0]
 		s11 += y * w[1]
-		s12 += y * w[2]
-		s13 += y * w[3]
+		s20 += z * w[0]
+		s21 += z * w[1]
 	}
-	return [4]float32{s00, s01, s02, s03}, [4]float32{s10, s11, s12, s13}
+	return
+}
+
+func cells1x4Go(a, panel []float32) (s0, s1, s2, s3 float32) {
+	for q, x := range a {
+		w := panel[q*panelN:][:4]
+		s0 += x * w[0]
+		s1 += x * w[1]
+		s2 += x * w[2]
+		s3 += x * w[3]
+	}
+	return
 }
 
 // gemmHalfGo is gemmGo for panels of 16-bit floats, k at most blockK.

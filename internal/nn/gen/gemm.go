@@ -268,7 +268,7 @@ func mix() {
 }
 
 // packRows writes the transposition of 16 rows into a panel.
-func packRows(c constants) {
+func packRows() {
 	TEXT("packRowsAVX2", NOSPLIT, "func(groups int, dst, src *float32, ld int, scale float32)")
 	Pragma("noescape")
 	Doc("packRowsAVX2 writes scale times the first 8·groups columns of 16 rows of src to",
