@@ -117,7 +117,7 @@ func TestBoundsProducts(t *testing.T) {
 
 				l := newLinear(v, b, normal(r, s.n), s.n, s.k)
 				l.Mul(dst, a, m)
-				l.w, l.bias = guarded(g, l.w), guarded(g, l.bias)
+				l.w.full, l.bias = guarded(g, l.w.full), guarded(g, l.bias)
 				l.Mul(gd, ga, m)
 				equal(t, "Linear.Mul", gd, dst)
 
@@ -125,7 +125,10 @@ func TestBoundsProducts(t *testing.T) {
 				v.floatToHalf(half, b)
 				h := newHalf(v, half, normal(r, s.n), s.n, s.k)
 				h.Mul(dst, a, m)
-				h.w, h.bias = guarded(g, h.w), guarded(g, h.bias)
+				if h.w.half != nil {
+					h.w.half = guarded(g, h.w.half)
+				}
+				h.bias = guarded(g, h.bias)
 				h.Mul(gd, ga, m)
 				equal(t, "Half.Mul", gd, dst)
 			}

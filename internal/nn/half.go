@@ -3,14 +3,10 @@ package nn
 import "math"
 
 // Half is a Linear whose weights are kept as 16-bit floats (IEEE 754
-// binary16), half the memory and so half the time where few rows are
-// multiplied at once; sums are taken in float32. It is immutable.
-type Half struct {
-	panels
-	isa  isa
-	w    []uint16
-	bias []float32
-}
+// binary16): half the memory, and so half the time where few rows are
+// multiplied at once. Sums are taken in float32. Where the processor cannot
+// widen them as it goes, the weights are kept as float32. It is immutable.
+type Half struct{ matrix }
 
 // NewHalf lays out w [out][in], 16-bit floats; bias may be nil. Neither slice
 // is kept.
@@ -19,39 +15,16 @@ func NewHalf(w []uint16, bias []float32, out, in int) *Half {
 }
 
 func newHalf(v isa, w []uint16, bias []float32, out, in int) *Half {
-	check(out > 0 && in > 0 && len(w) == out*in && (bias == nil || len(bias) == out), "NewHalf")
-	p := panels{k: in, n: out}
-	h := &Half{panels: p, isa: v, w: make([]uint16, p.size()), bias: padBias(bias)}
-	pack(p, h.w, w)
-	return h
-}
-
-// Mul computes dst[m][out] = x[m][in] · wᵀ + bias.
-func (h *Half) Mul(dst, x []float32, m int) {
-	h.mul(dst, h.n, x, h.k, m, false)
-}
-
-// MulAdd computes dst[m][out] += x[m][in] · wᵀ + bias.
-func (h *Half) MulAdd(dst, x []float32, m int) {
-	h.mul(dst, h.n, x, h.k, m, true)
-}
-
-// MulRows is Mul on rows ldd and ldx elements apart; ldx may be less than In.
-func (h *Half) MulRows(dst []float32, ldd int, x []float32, ldx int, m int) {
-	h.mul(dst, ldd, x, ldx, m, false)
-}
-
-func (h *Half) mul(dst []float32, ldd int, x []float32, ldx int, m int, add bool) {
-	check(covers(dst, ldd, m, h.n) && covers(x, ldx, m, h.k), "Half.Mul")
-	h.isa.product(dst, ldd, x, ldx, m, h.panels, nil, h.w, h.bias, add)
-}
-
-// Row writes row i of w to dst[in].
-func (h *Half) Row(dst []float32, i int) {
-	check(len(dst) == h.k && i >= 0 && i < h.n, "Half.Row")
-	for j := range dst {
-		dst[j] = halfToFloat(h.w[h.at(i, j)])
+	m := newMatrix(v, len(w), bias, out, in)
+	half := make([]uint16, m.size())
+	pack(m.panels, half, w)
+	if v.widens() {
+		m.w.half = half
+	} else {
+		m.w.full = make([]float32, len(half))
+		halfToFloatGo(m.w.full, half)
 	}
+	return &Half{m}
 }
 
 // HalfToFloat converts 16-bit floats; the result is exact.

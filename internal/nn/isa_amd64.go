@@ -15,47 +15,54 @@ func detect() isa {
 	return plain
 }
 
-func (v isa) gemm(m, width, k int, a []float32, lda int, b, c []float32, ldc int, bias []float32, add bool) {
-	if v < avx2 {
-		gemmGo(m, width, k, a, lda, b, c, ldc, bias, add)
-		return
-	}
+// widens tells whether gemm takes weights of 16 bits.
+func (v isa) widens() bool { return v >= avx2 }
+
+// gemm computes c[m][16·width] (+)= a[m][k] · b + bias for up to tileM rows;
+// b is width panels [k][16].
+func (v isa) gemm(m, width, k int, a []float32, lda int, b weights, c []float32, ldc int, bias []float32, add bool) {
 	first := unsafe.SliceData(bias)
-	switch m {
-	case 1:
-		gemm1AVX2(width, k, &a[0], lda, &b[0], &c[0], ldc, first, add)
-	case 2:
-		gemm2AVX2(width, k, &a[0], lda, &b[0], &c[0], ldc, first, add)
-	case 3:
-		gemm3AVX2(width, k, &a[0], lda, &b[0], &c[0], ldc, first, add)
-	case 4:
-		gemm4AVX2(width, k, &a[0], lda, &b[0], &c[0], ldc, first, add)
-	case 5:
-		gemm5AVX2(width, k, &a[0], lda, &b[0], &c[0], ldc, first, add)
+	switch {
+	case v < avx2:
+		gemmGo(m, width, k, a, lda, b.full, c, ldc, bias, add)
+	case b.half != nil:
+		gemmHalfAVX2(m, width, k, &a[0], lda, &b.half[0], &c[0], ldc, first, add)
 	default:
-		gemm6AVX2(width, k, &a[0], lda, &b[0], &c[0], ldc, first, add)
+		gemmAVX2(m, width, k, &a[0], lda, &b.full[0], &c[0], ldc, first, add)
 	}
 }
 
-func (v isa) gemmHalf(m, width, k int, a []float32, lda int, b []uint16, c []float32, ldc int, bias []float32, add bool) {
-	if v < avx2 {
-		gemmHalfGo(m, width, k, a, lda, b, c, ldc, bias, add)
-		return
-	}
-	first := unsafe.SliceData(bias)
+func gemmAVX2(m, width, k int, a *float32, lda int, b, c *float32, ldc int, bias *float32, add bool) {
 	switch m {
 	case 1:
-		gemmHalf1AVX2(width, k, &a[0], lda, &b[0], &c[0], ldc, first, add)
+		gemm1AVX2(width, k, a, lda, b, c, ldc, bias, add)
 	case 2:
-		gemmHalf2AVX2(width, k, &a[0], lda, &b[0], &c[0], ldc, first, add)
+		gemm2AVX2(width, k, a, lda, b, c, ldc, bias, add)
 	case 3:
-		gemmHalf3AVX2(width, k, &a[0], lda, &b[0], &c[0], ldc, first, add)
+		gemm3AVX2(width, k, a, lda, b, c, ldc, bias, add)
 	case 4:
-		gemmHalf4AVX2(width, k, &a[0], lda, &b[0], &c[0], ldc, first, add)
+		gemm4AVX2(width, k, a, lda, b, c, ldc, bias, add)
 	case 5:
-		gemmHalf5AVX2(width, k, &a[0], lda, &b[0], &c[0], ldc, first, add)
+		gemm5AVX2(width, k, a, lda, b, c, ldc, bias, add)
 	default:
-		gemmHalf6AVX2(width, k, &a[0], lda, &b[0], &c[0], ldc, first, add)
+		gemm6AVX2(width, k, a, lda, b, c, ldc, bias, add)
+	}
+}
+
+func gemmHalfAVX2(m, width, k int, a *float32, lda int, b *uint16, c *float32, ldc int, bias *float32, add bool) {
+	switch m {
+	case 1:
+		gemmHalf1AVX2(width, k, a, lda, b, c, ldc, bias, add)
+	case 2:
+		gemmHalf2AVX2(width, k, a, lda, b, c, ldc, bias, add)
+	case 3:
+		gemmHalf3AVX2(width, k, a, lda, b, c, ldc, bias, add)
+	case 4:
+		gemmHalf4AVX2(width, k, a, lda, b, c, ldc, bias, add)
+	case 5:
+		gemmHalf5AVX2(width, k, a, lda, b, c, ldc, bias, add)
+	default:
+		gemmHalf6AVX2(width, k, a, lda, b, c, ldc, bias, add)
 	}
 }
 

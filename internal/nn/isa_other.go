@@ -4,12 +4,10 @@ package nn
 
 func detect() isa { return plain }
 
-func (v isa) gemm(m, width, k int, a []float32, lda int, b, c []float32, ldc int, bias []float32, add bool) {
-	gemmGo(m, width, k, a, lda, b, c, ldc, bias, add)
-}
+func (v isa) widens() bool { return false }
 
-func (v isa) gemmHalf(m, width, k int, a []float32, lda int, b []uint16, c []float32, ldc int, bias []float32, add bool) {
-	gemmHalfGo(m, width, k, a, lda, b, c, ldc, bias, add)
+func (v isa) gemm(m, width, k int, a []float32, lda int, b weights, c []float32, ldc int, bias []float32, add bool) {
+	gemmGo(m, width, k, a, lda, b.full, c, ldc, bias, add)
 }
 
 func (v isa) packRows(dst, src []float32, ld, n, k int, scale float32) {

@@ -2,12 +2,7 @@ package nn
 
 // Linear is a weight matrix [out][in] with an optional bias [out], laid out
 // for multiplication. It is immutable.
-type Linear struct {
-	panels
-	isa  isa
-	w    []float32
-	bias []float32
-}
+type Linear struct{ matrix }
 
 // NewLinear lays out w [out][in]; bias may be nil. Neither slice is kept.
 func NewLinear(w, bias []float32, out, in int) *Linear {
@@ -15,47 +10,69 @@ func NewLinear(w, bias []float32, out, in int) *Linear {
 }
 
 func newLinear(v isa, w, bias []float32, out, in int) *Linear {
-	check(out > 0 && in > 0 && len(w) == out*in && (bias == nil || len(bias) == out), "NewLinear")
-	p := panels{k: in, n: out}
-	l := &Linear{panels: p, isa: v, w: make([]float32, p.size()), bias: padBias(bias)}
-	pack(p, l.w, w)
-	return l
+	m := newMatrix(v, len(w), bias, out, in)
+	m.w.full = make([]float32, m.size())
+	pack(m.panels, m.w.full, w)
+	return &Linear{m}
 }
 
-// Mul computes dst[m][out] = x[m][in] · wᵀ + bias.
-func (l *Linear) Mul(dst, x []float32, m int) {
-	l.mul(dst, l.n, x, l.k, m, false)
+// matrix is what Linear and Half have in common.
+type matrix struct {
+	panels
+	isa  isa
+	w    weights
+	bias []float32
 }
 
-// MulAdd computes dst[m][out] += x[m][in] · wᵀ + bias.
-func (l *Linear) MulAdd(dst, x []float32, m int) {
-	l.mul(dst, l.n, x, l.k, m, true)
+func newMatrix(v isa, size int, bias []float32, out, in int) matrix {
+	check(out > 0 && in > 0 && size == out*in && (bias == nil || len(bias) == out), "a new matrix")
+	m := matrix{panels: panels{k: in, n: out}, isa: v}
+	if bias != nil {
+		m.bias = make([]float32, m.width()*panelN)
+		copy(m.bias, bias)
+	}
+	return m
+}
+
+// In is the length of a row of x.
+func (m *matrix) In() int { return m.k }
+
+// Out is the length of a row of dst.
+func (m *matrix) Out() int { return m.n }
+
+// Mul computes dst[rows][out] = x[rows][in] · wᵀ + bias.
+func (m *matrix) Mul(dst, x []float32, rows int) {
+	m.mul(dst, m.n, x, m.k, rows, false)
+}
+
+// MulAdd computes dst[rows][out] += x[rows][in] · wᵀ + bias.
+func (m *matrix) MulAdd(dst, x []float32, rows int) {
+	m.mul(dst, m.n, x, m.k, rows, true)
 }
 
 // MulRows is Mul on rows ldd and ldx elements apart. ldx may be less than In:
 // with overlapping rows of x it is a convolution over time.
-func (l *Linear) MulRows(dst []float32, ldd int, x []float32, ldx int, m int) {
-	l.mul(dst, ldd, x, ldx, m, false)
+func (m *matrix) MulRows(dst []float32, ldd int, x []float32, ldx int, rows int) {
+	m.mul(dst, ldd, x, ldx, rows, false)
 }
 
-func (l *Linear) mul(dst []float32, ldd int, x []float32, ldx int, m int, add bool) {
-	check(covers(dst, ldd, m, l.n) && covers(x, ldx, m, l.k), "Linear.Mul")
-	l.isa.product(dst, ldd, x, ldx, m, l.panels, l.w, nil, l.bias, add)
+func (m *matrix) mul(dst []float32, ldd int, x []float32, ldx int, rows int, add bool) {
+	check(covers(dst, ldd, rows, m.n) && covers(x, ldx, rows, m.k), "Mul")
+	m.isa.product(dst, ldd, x, ldx, rows, m.panels, m.w, m.bias, add)
 }
 
 // Row writes row i of w to dst[in].
-func (l *Linear) Row(dst []float32, i int) {
-	check(len(dst) == l.k && i >= 0 && i < l.n, "Linear.Row")
+func (m *matrix) Row(dst []float32, i int) {
+	check(len(dst) == m.k && i >= 0 && i < m.n, "Row")
 	for j := range dst {
-		dst[j] = l.w[l.at(i, j)]
+		at := m.at(i, j)
+		if m.w.half != nil {
+			dst[j] = halfToFloat(m.w.half[at])
+		} else {
+			dst[j] = m.w.full[at]
+		}
 	}
 }
-
-// In is the number of columns of the weight matrix, the length of a row of x.
-func (p panels) In() int { return p.k }
-
-// Out is the number of rows of the weight matrix, the length of a row of dst.
-func (p panels) Out() int { return p.n }
 
 // A matrix [n][k] of weights lies in blocks of at most blockK columns, so that
 // a block of one panel fits in the first cache beside the rows of x. A block
@@ -107,12 +124,15 @@ func pack[T any](p panels, dst, w []T) {
 	}
 }
 
-// padBias fills bias up to whole panels; nil stays nil.
-func padBias(bias []float32) []float32 {
-	if len(bias) == 0 {
-		return nil
+// weights are panels of 16-bit floats or else of float32.
+type weights struct {
+	full []float32
+	half []uint16
+}
+
+func (w weights) from(i int) weights {
+	if w.half != nil {
+		return weights{half: w.half[i:]}
 	}
-	b := make([]float32, panels{n: len(bias)}.width()*panelN)
-	copy(b, bias)
-	return b
+	return weights{full: w.full[i:]}
 }

@@ -58,7 +58,7 @@ func near(t *testing.T, got []float32, ld int, want []float64, m, n, k int) {
 	}
 }
 
-type weights interface {
+type multiplier interface {
 	In() int
 	Out() int
 	Mul(dst, x []float32, m int)
@@ -68,8 +68,8 @@ type weights interface {
 }
 
 var (
-	_ weights = (*Linear)(nil)
-	_ weights = (*Half)(nil)
+	_ multiplier = (*Linear)(nil)
+	_ multiplier = (*Half)(nil)
 )
 
 func TestWeights(t *testing.T) {
@@ -104,7 +104,7 @@ func TestWeights(t *testing.T) {
 	}
 }
 
-func testWeights(t *testing.T, l weights, w, x, bias []float32, m int) {
+func testWeights(t *testing.T, l multiplier, w, x, bias []float32, m int) {
 	in, out := l.In(), l.Out()
 	want := naive(x, in, func(j, q int) float64 { return float64(w[j*in+q]) }, bias, m, in, out)
 	dst := make([]float32, m*out)
@@ -139,7 +139,7 @@ func TestMulRows(t *testing.T) {
 			FloatToHalf(half, w)
 			HalfToFloat(w, half)
 			want := naive(x, step, func(j, q int) float64 { return float64(w[j*in+q]) }, nil, m, in, out)
-			for _, l := range []weights{newLinear(v, w, nil, out, in), newHalf(v, half, nil, out, in)} {
+			for _, l := range []multiplier{newLinear(v, w, nil, out, in), newHalf(v, half, nil, out, in)} {
 				dst, ldd := strided(normal(r, m*out), m, out)
 				l.MulRows(dst, ldd, x, step, m)
 				near(t, dst, ldd, want, m, out, in)

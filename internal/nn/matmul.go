@@ -39,7 +39,7 @@ func (v isa) matMul(dst []float32, ldd int, a []float32, lda int, b []float32, l
 			cols := min(p.n, n-j)
 			packCols(buf[:], b[k0*ldb+j:], ldb, kb, cols)
 			for i := 0; i < m; i += tileM {
-				v.rows(dst[i*ldd+j:], ldd, a[i*lda+k0:], lda, min(tileM, m-i), kb, cols, buf[:], nil, k0 > 0)
+				v.rows(dst[i*ldd+j:], ldd, a[i*lda+k0:], lda, min(tileM, m-i), kb, cols, weights{full: buf[:]}, nil, k0 > 0)
 			}
 		}
 	}
@@ -60,7 +60,7 @@ func (v isa) matMulT(dst []float32, ldd int, a []float32, lda int, b []float32, 
 			cols := min(p.n, n-j)
 			v.packT(buf[:], b[j*ldb+k0:], ldb, cols, kb, scale)
 			for i := 0; i < m; i += tileM {
-				v.rows(dst[i*ldd+j:], ldd, a[i*lda+k0:], lda, min(tileM, m-i), kb, cols, buf[:], nil, k0 > 0)
+				v.rows(dst[i*ldd+j:], ldd, a[i*lda+k0:], lda, min(tileM, m-i), kb, cols, weights{full: buf[:]}, nil, k0 > 0)
 			}
 		}
 	}

@@ -44,7 +44,15 @@ func SoftmaxRows(x []float32, ld, m, n int) {
 
 // GELU replaces x by x·Φ(x), the exact form (Hendrycks & Gimpel, 2016), to an
 // absolute error below 1e-6. The limits are taken: -Inf becomes zero.
-func GELU(x []float32) { active.gelu(x) }
+func GELU(x []float32) {
+	// The collector waits for a running kernel: none may run for long.
+	const most = 1 << 14
+	for len(x) > most {
+		active.gelu(x[:most])
+		x = x[most:]
+	}
+	active.gelu(x)
+}
 
 // LayerNorm writes the normalised rows of x[m][n] to dst, scaled and shifted
 // (Ba et al., 2016; ε = 1e-5). dst may be x.

@@ -59,15 +59,6 @@ func cells1x4Go(a, panel []float32) (s0, s1, s2, s3 float32) {
 	return
 }
 
-// gemmHalfGo is gemmGo for panels of 16-bit floats, k at most blockK.
-func gemmHalfGo(m, width, k int, a []float32, lda int, b []uint16, c []float32, ldc int, bias []float32, add bool) {
-	var panel [blockK * panelN]float32
-	for p := range width {
-		halfToFloatGo(panel[:k*panelN], b[p*k*panelN:][:k*panelN])
-		gemmGo(m, 1, k, a, lda, panel[:], c[p*panelN:], ldc, rest(bias, p), add)
-	}
-}
-
 // packRowsGo writes scale · src[n][k] to the panel dst[k][16] and fills it up
 // with zeros.
 func packRowsGo(dst, src []float32, ld, n, k int, scale float32) {
