@@ -282,16 +282,22 @@ func (s *Session) Hear(from Leg, h asr.Hypothesis, now time.Time) []Event {
 		}
 	}
 	ev = s.retract(ev, l, h.Final)
+	// All that an utterance says is known before any of it is acted on.
+	fresh := make([]bool, len(l.found))
 	for i := range l.found {
 		f := &l.found[i]
 		old := slices.IndexFunc(before, func(g found) bool { return g.intent == f.intent })
-		fresh := old < 0 || before[old].score < f.score
-		if fresh || h.Final {
+		fresh[i] = old < 0 || before[old].score < f.score
+		if fresh[i] {
+			s.remember(l, f, now)
+		}
+		if fresh[i] || h.Final {
 			ev = append(ev, Event{Kind: IntentHeard, Heard: &Heard{Intent: f.intent, Score: f.score, Words: f.said, Final: h.Final}})
 		}
-		if fresh {
-			s.remember(l, f, now)
-			ev = s.understand(ev, l, f, now)
+	}
+	for i := range l.found {
+		if fresh[i] {
+			ev = s.understand(ev, l, &l.found[i], now)
 		}
 	}
 	return ev
@@ -357,6 +363,15 @@ func (s *Session) remember(l *leg, f *found, now time.Time) {
 		return p.where == l.at() || now.Sub(p.at) > memory
 	})
 	s.evidence[f.intent] = append(ps, piece{l.at(), f.score, f.said, now})
+	if b, _ := s.belief(f.intent); b < sure {
+		return
+	}
+	if _, ok := s.heard[f.intent]; !ok {
+		s.heard[f.intent] = l.at()
+	}
+	if st, ok := s.stages[f.intent]; ok {
+		s.stage = st
+	}
 }
 
 func (s *Session) forget(l *leg, intent string) {
@@ -385,12 +400,6 @@ func (s *Session) understand(ev []Event, l *leg, f *found, now time.Time) []Even
 	}
 	why := cause{l.at(), f.intent, said}
 	if belief >= sure {
-		if _, ok := s.heard[f.intent]; !ok {
-			s.heard[f.intent] = l.at()
-		}
-		if st, ok := s.stages[f.intent]; ok {
-			s.stage = st
-		}
 		ev = s.withdraw(ev, Fulfilled, func(c *standing) bool { return slices.Contains(c.rule.When.NotSaid, f.intent) })
 	}
 	for _, r := range s.rules[f.intent] {

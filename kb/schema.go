@@ -9,6 +9,7 @@ import (
 	"github.com/blevesearch/bleve/v2/analysis/lang/en"
 	"github.com/blevesearch/bleve/v2/mapping"
 	"github.com/blevesearch/bleve/v2/search/query"
+	index "github.com/blevesearch/bleve_index_api"
 )
 
 // weight is how much a match in a part of an element counts. What customers
@@ -49,6 +50,7 @@ func schema() mapping.IndexMapping {
 		}
 	}
 	m.DefaultMapping = doc
+	m.ScoringModel = index.BM25Scoring
 	m.StoreDynamic, m.IndexDynamic, m.DocValuesDynamic = false, false, false
 	return m
 }
@@ -75,8 +77,9 @@ func fieldsOf(e *Element) map[string]any {
 // preference is how much more a match in the asked language counts.
 const preference = 1.5
 
-// words is the query for a text. A word of five letters or more may have one
-// wrong; the last one may be the beginning of a word.
+// words is the query for a text. In the parts that say what an element is about
+// it counts more if every word is there, and more if they are in order; a word
+// may have one letter wrong, and the last one may be the beginning of a word.
 func words(text, language string) query.Query {
 	var all []query.Query
 	last := lastWord(text)
@@ -97,10 +100,18 @@ func words(text, language string) query.Query {
 			if w.boost < 3 {
 				continue
 			}
+			every := bleve.NewMatchQuery(text)
+			every.SetField(name)
+			every.SetOperator(query.MatchQueryOperatorAnd)
+			every.SetBoost(w.boost * factor)
+			inOrder := bleve.NewMatchPhraseQuery(text)
+			inOrder.SetField(name)
+			inOrder.SetBoost(w.boost * factor)
+			all = append(all, every, inOrder)
 			if last != "" {
 				begin := bleve.NewPrefixQuery(last)
 				begin.SetField(name)
-				begin.SetBoost(w.boost * factor * 0.5)
+				begin.SetBoost(w.boost * factor * 0.1)
 				all = append(all, begin)
 			}
 			if l == "zh" {

@@ -132,7 +132,7 @@ function show(id) {
   const changed = id !== shown;
   shown = id;
   const call = calls.get(id);
-  if (changed) { transcript.clear(); back = null; }
+  if (changed) { transcript.clear(); cards.clear(); back = null; }
   transcript.show(call ? [...call.utterances.values()] : [], call?.earlier ?? 0);
   cards.show(call ? [...call.cards.values()] : []);
   state();

@@ -36,6 +36,8 @@ export class Cards {
     for (const v of this.views.values()) this.observe(v);
   }
 
+  clear() { this.show([]); }
+
   add(card) {
     if (this.views.has(card.id)) return;
     const v = this.make({ card });

@@ -7,7 +7,7 @@ export class Link {
   // onMessage gets each parsed message; onState "connecting", "connected",
   // "reconnecting" or "offline" with the time of the next try (performance.now).
   constructor(url, onMessage, onState) {
-    Object.assign(this, { url, onMessage, onState });
+    Object.assign(this, { url, onMessage, onState, state: "connecting" });
     this.failures = 0;
     this.pingID = 0;
     this.samples = [];
