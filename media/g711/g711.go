@@ -89,6 +89,9 @@ func (c *Codec) Law() Law { return c.law }
 // String is the law's name.
 func (c *Codec) String() string { return c.law.String() }
 
+// Samples is the number of samples in a payload: one per byte.
+func (c *Codec) Samples(src []byte) int { return len(src) }
+
 // Decode expands each byte of src into one sample of dst and returns their
 // number. A dst that is too short is an error and is left alone: how much a
 // packet holds is for the network to say.
