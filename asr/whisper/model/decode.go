@@ -133,6 +133,7 @@ func (d *Decoder) Decode(ctx context.Context, samples []float32, o Options) (Res
 	if err := d.encode(ctx, samples, frames); err != nil {
 		return Result{}, fmt.Errorf("whisper: %w", err)
 	}
+	d.prepare(len(samples), &o)
 	f, noSpeech, err := d.search(ctx, start, &o)
 	if err != nil {
 		return Result{}, fmt.Errorf("whisper: %w", err)
@@ -224,6 +225,10 @@ func (d *Decoder) search(ctx context.Context, start []int, o *Options) (found, f
 	d.rules.timestamps, d.rules.forced = o.Timestamps, len(text)
 	h := hypothesis{seq: d.sequences[0], text: text, logProbs: make([]float32, 0, cap(text))}
 	h.seq.mem, h.seq.n = &d.memory, 0
+	if d.align.kept {
+		d.stepper.capture = d.align.keep
+		defer func() { d.stepper.capture = nil }()
+	}
 	var noSpeech float64
 	var logits []float32
 	err := d.feed(ctx, h.seq, tokens, func(at, n int) {
@@ -237,12 +242,14 @@ func (d *Decoder) search(ctx context.Context, start []int, o *Options) (found, f
 			if k != sot && !forced {
 				continue
 			}
-			p := d.rules.softmax(logits[(k-first)*d.m.vocabSize : (k-first+1)*d.m.vocabSize])
+			row := logits[(k-first)*d.m.vocabSize : (k-first+1)*d.m.vocabSize]
+			p := d.rules.softmax(row)
 			if k == sot {
 				noSpeech = float64(p[d.m.noSpeech])
 			}
 			if forced {
 				h.logProbs = append(h.logProbs, float32(math.Log(float64(p[tokens[k+1]]))))
+				d.keepProb(row, tokens[k+1])
 			}
 		}
 		logits = logits[len(logits)-d.m.vocabSize:]
@@ -260,6 +267,14 @@ func (d *Decoder) search(ctx context.Context, start []int, o *Options) (found, f
 		f, err = d.greedy(ctx, h, logits, limit)
 	}
 	return f, noSpeech, err
+}
+
+// keepProb keeps a forced token's probability among text tokens for the
+// alignment.
+func (d *Decoder) keepProb(logits []float32, token int) {
+	if d.align.kept && token < d.m.eot {
+		d.align.probs = append(d.align.probs, d.rules.softmax(logits[:d.m.eot])[token])
+	}
 }
 
 // feed steps a sequence through tokens and calls seen after each chunk of n
@@ -287,6 +302,10 @@ func (c *counter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
+// finalBlock is the least size of the empty block that compress/flate ends
+// with; zlib, on which the reference's thresholds are based, has none.
+const finalBlock = 4
+
 func (d *Decoder) ratio(text string) (float64, error) {
 	var n counter
 	d.zip.Reset(&n)
@@ -296,5 +315,5 @@ func (d *Decoder) ratio(text string) (float64, error) {
 	if err := d.zip.Close(); err != nil {
 		return 0, err
 	}
-	return float64(len(text)) / float64(n), nil
+	return float64(len(text)) / float64(n-finalBlock), nil
 }

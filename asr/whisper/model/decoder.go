@@ -50,15 +50,17 @@ const maxRows = 16
 
 // stepper is the scratch of decoder steps of up to maxRows rows.
 type stepper struct {
-	m       *Model
-	x       []float32 // [row][width]
-	normed  []float32 // [row][width]
-	qkv     []float32 // [row][3·width]
-	hidden  []float32 // [row][feed-forward width]
-	scores  []float32 // [row][keys]
-	logits  []float32 // [row][vocabSize]
-	before  []int     // by row, the length of its sequence before it
-	capture func(head int, row int, scores []float32)
+	m      *Model
+	x      []float32 // [row][width]
+	normed []float32 // [row][width]
+	qkv    []float32 // [row][3·width]
+	hidden []float32 // [row][feed-forward width]
+	scores []float32 // [row][keys]
+	logits []float32 // [row][vocabSize]
+	before []int     // by row, the length of its sequence before it
+	// capture, if set, is given the cross attention's scores of the alignment
+	// heads, of the token at pos of its sequence.
+	capture func(head, pos int, scores []float32)
 }
 
 func newStepper(m *Model) *stepper {
@@ -173,7 +175,7 @@ func (s *stepper) captureHead(layer, head int, q, k []float32, from, to, n int, 
 		}
 		nn.MatMulT(s.scores, n, q, d, k, 2*d, to-from, d/s.m.heads, n, scale)
 		for r := range to - from {
-			s.capture(a, from+r, s.scores[r*n:(r+1)*n])
+			s.capture(a, s.before[from+r], s.scores[r*n:(r+1)*n])
 		}
 	}
 }

@@ -28,6 +28,10 @@ type found struct {
 // limit tokens. logits are those that follow h's text.
 func (d *Decoder) greedy(ctx context.Context, h hypothesis, logits []float32, limit int) (found, error) {
 	for len(h.text) < limit {
+		var textSum float64
+		if d.align.kept {
+			textSum = logSum(logits[:d.m.eot], d.rules.softmax(logits[:d.m.eot]))
+		}
 		lse := d.rules.apply(logits, h.text)
 		best := 0
 		for id, v := range logits {
@@ -42,6 +46,9 @@ func (d *Decoder) greedy(ctx context.Context, h hypothesis, logits []float32, li
 		}
 		h.text = append(h.text, best)
 		h.logProbs = append(h.logProbs, float32(p))
+		if d.align.kept && best < d.m.eot {
+			d.align.probs = append(d.align.probs, float32(math.Exp(float64(logits[best])-textSum)))
+		}
 		if len(h.text) == limit {
 			break
 		}

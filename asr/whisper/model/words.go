@@ -12,17 +12,35 @@ import (
 )
 
 // Word times are found as the reference finds them: the text is fed to the
-// decoder once more, the attention of the heads that follow the audio is
-// smoothed and averaged, and the cheapest monotonic path through it tells when
-// each token begins. Then overlong words and punctuation are mended.
+// decoder, without what went before it, the attention of the heads that follow
+// the audio is smoothed and averaged, and the cheapest monotonic path through
+// it tells when each token begins. Then overlong words and punctuation are
+// mended. Where the search itself feeds the decoder that way, its attention is
+// kept and the second pass is saved.
 
 // aligner is the scratch of the alignment.
 type aligner struct {
-	attention []float32 // [head][token][frame]
+	heads, frames int
+	// kept says that the search keeps attention and probs as it goes.
+	kept      bool
+	attention []float32 // [token][head][frame]
+	probs     []float32 // of the text tokens, among text tokens
 	mean      []float32 // [token][frame]
 	cost      []float32
 	trace     []uint8
 	column    []float32
+}
+
+// keep stores the scores of a head at a token's position.
+func (a *aligner) keep(head, pos int, scores []float32) {
+	at := (pos*a.heads + head) * a.frames
+	if need := at + a.frames; need > len(a.attention) {
+		if need > cap(a.attention) {
+			a.attention = append(make([]float32, 0, 2*need), a.attention...)
+		}
+		a.attention = a.attention[:need]
+	}
+	copy(a.attention[at:], scores[:a.frames])
 }
 
 const (
@@ -42,14 +60,25 @@ type segment struct {
 	tokens     int // text tokens in it
 }
 
-// words times the words of tokens, which were heard in so many samples.
+// prepare readies the aligner for audio of so many samples and a decoding with
+// options o.
+func (d *Decoder) prepare(samples int, o *Options) {
+	a := &d.align
+	a.heads, a.frames = len(d.m.alignment), min(samples/dsp.Hop/2, d.memory.n)
+	a.kept = o.WordTimes && o.Beam == 1 && !o.Timestamps && len(o.Prompt) == 0
+	a.attention, a.probs = a.attention[:0], a.probs[:0]
+}
+
+// words times the words of tokens.
 func (d *Decoder) words(ctx context.Context, start, tokens []int, samples int, language string) ([]Word, error) {
 	text := slices.DeleteFunc(slices.Clone(tokens), func(t int) bool { return t >= d.m.eot })
-	frames := min(samples/dsp.Hop/2, d.memory.n)
-	if len(text) == 0 || frames == 0 || len(d.m.alignment) == 0 || len(start)+1+len(text)+1 > d.m.textCtx {
+	if len(text) == 0 || d.align.frames == 0 || d.align.heads == 0 || len(start)+1+len(text)+1 > d.m.textCtx {
 		return nil, nil
 	}
-	starts, probs, err := d.timeTokens(ctx, start, text, frames)
+	if len(text) < len(tokens) {
+		d.align.kept = false
+	}
+	starts, err := d.timeTokens(ctx, start, text)
 	if err != nil {
 		return nil, err
 	}
@@ -62,7 +91,7 @@ func (d *Decoder) words(ctx context.Context, start, tokens []int, samples int, l
 			End:    float64(starts[at+n]) / framesPerSecond,
 			Tokens: slices.Clone(text[at : at+n]),
 		}
-		for _, p := range probs[at : at+n] {
+		for _, p := range d.align.probs[at : at+n] {
 			w.Prob += p / float32(n)
 		}
 		words = append(words, w)
@@ -96,58 +125,66 @@ func (m *Model) split(text []int, language string) []int {
 }
 
 // timeTokens returns the frame where each text token begins, with the frame
-// where the text ends after them, and the probability of each.
-func (d *Decoder) timeTokens(ctx context.Context, start, text []int, frames int) (starts []int, probs []float32, err error) {
-	m, a := d.m, &d.align
+// where the text ends after them, and leaves their probabilities in the aligner.
+func (d *Decoder) timeTokens(ctx context.Context, start, text []int) ([]int, error) {
+	m, a, seq := d.m, &d.align, d.sequences[0]
 	tokens := slices.Concat(start, []int{m.noTimes}, text, []int{m.eot})
-	heads, rows := len(m.alignment), len(tokens)
-	a.attention = grow(a.attention, heads*rows*frames)
-	seq, at := d.sequences[0], 0
-	seq.mem, seq.n = &d.memory, 0
-	d.stepper.capture = func(head, row int, scores []float32) {
-		copy(a.attention[(head*rows+at+row)*frames:][:frames], scores)
+	rows := len(tokens)
+	if !a.kept {
+		seq.mem, seq.n = &d.memory, 0
+		a.attention, a.probs = a.attention[:0], a.probs[:0]
 	}
+	d.stepper.capture = a.keep
 	defer func() { d.stepper.capture = nil }()
-	err = d.feed(ctx, seq, tokens, func(from, n int) {
-		at += n
+	done := seq.n
+	err := d.feed(ctx, seq, tokens[done:], func(at, n int) {
+		if a.kept {
+			return
+		}
 		logits := d.stepper.project(0, n)
-		for k := max(from, len(start)); k < from+n && k < rows-2; k++ {
-			row := logits[(k-from)*m.vocabSize:][:m.eot]
-			probs = append(probs, d.rules.softmax(row)[tokens[k+1]])
+		for k := max(at, len(start)); k < at+n && k < rows-2; k++ {
+			p := d.rules.softmax(logits[(k-at)*m.vocabSize:][:m.eot])
+			a.probs = append(a.probs, p[tokens[k+1]])
 		}
 	})
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	for i := range heads {
-		a.smooth(a.attention[i*rows*frames:(i+1)*rows*frames], rows, frames)
+	for h := range a.heads {
+		a.smooth(h, rows)
 	}
-	a.mean = grow(a.mean, rows*frames)
-	clear(a.mean)
-	for i := range heads {
-		nn.Add(a.mean, a.attention[i*rows*frames:(i+1)*rows*frames])
+	n := a.frames
+	a.mean = grow(a.mean, rows*n)
+	for r := range rows {
+		mean := a.mean[r*n : (r+1)*n]
+		clear(mean)
+		for h := range a.heads {
+			nn.Add(mean, a.attention[(r*a.heads+h)*n:][:n])
+		}
+		for t := range mean {
+			mean[t] /= float32(a.heads)
+		}
 	}
-	for i := range a.mean {
-		a.mean[i] /= float32(heads)
-	}
-	return a.path(a.mean[len(start)*frames:], len(text)+1, frames), probs, nil
+	return a.path(a.mean[len(start)*n:], len(text)+1, n), nil
 }
 
-// smooth turns one head's scores [rows][n] to weights: softmax over time,
-// normalised over the tokens, then the median over time.
-func (a *aligner) smooth(x []float32, rows, n int) {
-	nn.SoftmaxRows(x, n, rows, n)
+// smooth turns one head's scores of so many tokens to weights: softmax over
+// time, normalised over the tokens, then the median over time.
+func (a *aligner) smooth(head, rows int) {
+	n, stride := a.frames, a.heads*a.frames
+	x := a.attention[head*n:]
+	nn.SoftmaxRows(x, stride, rows, n)
 	for t := range n {
 		var sum, squares float32
 		for r := range rows {
-			v := x[r*n+t]
+			v := x[r*stride+t]
 			sum += v
 			squares += v * v
 		}
 		mean := sum / float32(rows)
 		scale := 1 / float32(math.Sqrt(float64(max(squares/float32(rows)-mean*mean, 0))))
 		for r := range rows {
-			x[r*n+t] = (x[r*n+t] - mean) * scale
+			x[r*stride+t] = (x[r*stride+t] - mean) * scale
 		}
 	}
 	const half = medianWidth / 2
@@ -156,7 +193,7 @@ func (a *aligner) smooth(x []float32, rows, n int) {
 	}
 	a.column = grow(a.column, n)
 	for r := range rows {
-		row := x[r*n : (r+1)*n]
+		row := x[r*stride : r*stride+n]
 		copy(a.column, row)
 		for t := range row {
 			var w [medianWidth]float32
