@@ -119,13 +119,13 @@ func (s *Stream) Recognise(ctx context.Context, x []int16) (Heard, error) {
 		n := copy(f.Samples[:], x)
 		clear(f.Samples[n:])
 		x = x[n:]
-		hyps, err := leg.Accept(&f, detector.Accept(&f))
-		if err != nil {
+		var hyps []asr.Hypothesis
+		if hyps, err = leg.Accept(&f, detector.Accept(&f)); err != nil {
 			return Heard{}, err
 		}
 		t.take(hyps, f.End())
 		if q, ok := leg.(settler); ok {
-			if err := q.Settle(ctx); err != nil {
+			if err = q.Settle(ctx); err != nil {
 				return Heard{}, err
 			}
 		}
