@@ -78,16 +78,12 @@ type file struct {
 	Rules    []ruleItem                     `yaml:"rules"`
 }
 
-type phrases struct {
+type intentItem struct {
+	ID       string   `yaml:"id"`
 	Customer []string `yaml:"customer"`
 	Agent    []string `yaml:"agent"`
 	Any      []string `yaml:"any"`
-}
-
-type intentItem struct {
-	ID      string `yaml:"id"`
-	phrases `yaml:",inline"`
-	Unless  []string `yaml:"unless"`
+	Unless   []string `yaml:"unless"`
 }
 
 type stageItem struct {
@@ -103,14 +99,16 @@ type ruleItem struct {
 }
 
 type whenItem struct {
-	Intent  []string `yaml:"intent"`
-	phrases `yaml:",inline"`
-	Start   bool              `yaml:"start"`
-	Entity  map[string]string `yaml:"entity"`
-	Said    []string          `yaml:"said"`
-	NotSaid []string          `yaml:"not_said"`
-	By      time.Duration     `yaml:"by"`
-	Score   *float64          `yaml:"score"`
+	Intent   []string          `yaml:"intent"`
+	Customer []string          `yaml:"customer"`
+	Agent    []string          `yaml:"agent"`
+	Any      []string          `yaml:"any"`
+	Start    bool              `yaml:"start"`
+	Entity   map[string]string `yaml:"entity"`
+	Said     []string          `yaml:"said"`
+	NotSaid  []string          `yaml:"not_said"`
+	By       time.Duration     `yaml:"by"`
+	Score    *float64          `yaml:"score"`
 }
 
 type cardItem struct {
@@ -194,16 +192,17 @@ func entityID(name, value string) string { return name + "=" + value }
 func (l *loader) intents(*guidance.Playbook) error {
 	for i, in := range l.in.Intents {
 		path := fmt.Sprintf("$.intents[%d]", i)
+		said := spoken{in.Customer, in.Agent, in.Any}
 		switch {
 		case in.ID == "" || strings.ContainsAny(in.ID, "=: "):
 			return l.file.Errorf(path+".id", "intent %q: an id is a word without =, : and spaces", in.ID)
 		case l.known[in.ID]:
 			return l.file.Errorf(path+".id", "intent %q is there already", in.ID)
-		case in.count() == 0:
+		case said.count() == 0:
 			return l.file.Errorf(path, "intent %q has no phrases", in.ID)
 		}
 		l.known[in.ID] = true
-		if err := l.allPhrases(in.ID, path, &in.phrases); err != nil {
+		if err := l.allPhrases(in.ID, path, said); err != nil {
 			return err
 		}
 		for j, u := range in.Unless {
@@ -215,13 +214,18 @@ func (l *loader) intents(*guidance.Playbook) error {
 	return nil
 }
 
-func (p *phrases) count() int { return len(p.Customer) + len(p.Agent) + len(p.Any) }
+// spoken are phrases by who says them.
+type spoken struct {
+	customer, agent, any []string
+}
 
-func (l *loader) allPhrases(id, path string, p *phrases) error {
+func (s *spoken) count() int { return len(s.customer) + len(s.agent) + len(s.any) }
+
+func (l *loader) allPhrases(id, path string, s spoken) error {
 	for _, part := range []struct {
 		role string
 		list []string
-	}{{intent.Customer, p.Customer}, {intent.Agent, p.Agent}, {intent.Any, p.Any}} {
+	}{{intent.Customer, s.customer}, {intent.Agent, s.agent}, {intent.Any, s.any}} {
 		if err := l.phrases(id, path+"."+part.role, part.role, part.list); err != nil {
 			return err
 		}

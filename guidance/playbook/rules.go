@@ -56,13 +56,14 @@ func (l *loader) when(r *ruleItem, path string) (guidance.When, error) {
 	if in.Score != nil {
 		out.Score = *in.Score
 	}
+	said := spoken{in.Customer, in.Agent, in.Any}
 	fail := func(field, format string, args ...any) (guidance.When, error) {
 		return out, l.file.Errorf(path+field, "rule %q: %s", r.ID, fmt.Sprintf(format, args...))
 	}
 	switch {
-	case !in.Start && len(in.Intent) == 0 && in.count() == 0:
+	case !in.Start && len(in.Intent) == 0 && said.count() == 0:
 		return fail("", "nothing triggers it: it needs intent, customer, agent, any or start")
-	case in.Start && (len(in.Intent) > 0 || in.count() > 0):
+	case in.Start && (len(in.Intent) > 0 || said.count() > 0):
 		return fail(".start", "it is triggered by the start or by words, not by both")
 	case !(out.Score > 0 && out.Score <= 1):
 		return fail(".score", "a score of %v; it is above 0 and at most 1", out.Score)
@@ -79,9 +80,9 @@ func (l *loader) when(r *ruleItem, path string) (guidance.When, error) {
 			return out, err
 		}
 	}
-	if in.count() > 0 {
+	if said.count() > 0 {
 		id := "rule:" + r.ID
-		if err := l.allPhrases(id, path, &in.phrases); err != nil {
+		if err := l.allPhrases(id, path, said); err != nil {
 			return out, err
 		}
 		out.Intents = append(out.Intents, id)

@@ -159,7 +159,7 @@ export class Cards {
           type: "button", class: "title", "data-part": "title", "aria-expanded": String(Boolean(v.open)),
           onclick: () => { v.open = !v.open; this.fill(v); },
         }, c.title)),
-      live ? null : el("span", { class: "fate", "data-state": v.state }, t("state_" + v.state)));
+      live ? "" : el("span", { class: "fate", "data-state": v.state }, t("state_" + v.state)));
     v.li.replaceChildren(v.head,
       v.open ? this.body(v) : el("p", { class: "gist", lang: c.language || null }, c.body),
       this.actions(v));

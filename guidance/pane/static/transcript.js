@@ -119,7 +119,7 @@ export class Transcript {
     if (old && this.rows.has(key(old))) this.fill(this.rows.get(key(old)), this.rows.get(key(old)).u);
     if (!row) return false;
     this.fill(row, row.u);
-    this.following = false;
+    this.following = this.box.scrollHeight <= this.box.clientHeight;
     row.li.scrollIntoView({ block: "center" });
     row.li.focus({ preventScroll: true });
     this.button();
