@@ -70,7 +70,8 @@ type Result struct {
 	// Text is the decoded text without timestamps. A character that lacks its
 	// last bytes is dropped at the end and replaced by U+FFFD elsewhere.
 	Text string
-	// Words cover Text in order; only with Options.WordTimes.
+	// Words cover Text in order; only with Options.WordTimes, and none for audio
+	// shorter than 20 ms.
 	Words []Word
 	// AvgLogProb is the mean log probability as the reference has it: of the
 	// chosen tokens and the end token, over the number of all.

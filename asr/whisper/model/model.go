@@ -194,6 +194,14 @@ func (m *Model) loadConfig(fsys fs.FS) error {
 		}
 	}
 	m.suppress, m.blanks, m.alignment = c.SuppressIDs, c.SuppressIDsBegin, c.AlignmentHeads
+	if len(m.alignment) == 0 {
+		// Whisper's own choice where nobody has looked for better ones.
+		for l := len(m.text) / 2; l < len(m.text); l++ {
+			for h := range m.heads {
+				m.alignment = append(m.alignment, [2]int{l, h})
+			}
+		}
+	}
 	return nil
 }
 

@@ -113,6 +113,15 @@ func TestLoadSaysWhatIsWrong(t *testing.T) {
 	}
 }
 
+func TestLoadFindsAlignmentHeads(t *testing.T) {
+	folder := madeFolder(madeEnglish)
+	folder["config.json"].Data = []byte(`{"suppress_ids":[1],"suppress_ids_begin":[32]}`)
+	m, err := Load(folder)
+	if err != nil || !slices.Equal(m.alignment, [][2]int{{1, 0}, {1, 1}}) {
+		t.Errorf("%v, %v", m.alignment, err)
+	}
+}
+
 func TestLoadReadsVocabularyText(t *testing.T) {
 	folder := madeFolder(madeEnglish)
 	var tokens []string

@@ -30,7 +30,7 @@ func (m *Model) loadWeights(file *ct2.File) error {
 		return l.err
 	case m.heads < 1 || heads != m.heads || m.width%m.heads != 0:
 		return fmt.Errorf("%d and %d attention heads do not fit a width of %d", m.heads, heads, m.width)
-	case m.mels < 1 || m.mels > maxBands || m.audioCtx < 1 || m.textCtx < 8:
+	case m.mels < 1 || m.mels > maxBands || m.audioCtx < 1 || m.textCtx < 16:
 		return fmt.Errorf("impossible dimensions: %d mel bands, contexts of %d and %d", m.mels, m.audioCtx, m.textCtx)
 	}
 	m.conv1 = l.conv("encoder/conv1", m.mels, m.width)

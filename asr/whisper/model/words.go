@@ -72,7 +72,7 @@ func (d *Decoder) prepare(samples int, o *Options) {
 // words times the words of tokens.
 func (d *Decoder) words(ctx context.Context, start, tokens []int, samples int, language string) ([]Word, error) {
 	text := slices.DeleteFunc(slices.Clone(tokens), func(t int) bool { return t >= d.m.eot })
-	if len(text) == 0 || d.align.frames == 0 || d.align.heads == 0 || len(start)+1+len(text)+1 > d.m.textCtx {
+	if len(text) == 0 || d.align.frames == 0 {
 		return nil, nil
 	}
 	if len(text) < len(tokens) {
