@@ -14,8 +14,10 @@ func (s *Session) fire(ev []Event, r *Rule, why cause, now time.Time) []Event {
 	if s.muted[r.ID] || len(r.Stages) > 0 && !slices.Contains(r.Stages, s.stage) {
 		return ev
 	}
-	unsaid := func(in string) bool { _, ok := s.heard[in]; return !ok }
-	if slices.ContainsFunc(r.When.Said, unsaid) || !allOf(r.When.NotSaid, unsaid) {
+	said := func(in string) bool { _, ok := s.heard[in]; return ok }
+	unsaid := func(in string) bool { return !said(in) }
+	if slices.ContainsFunc(r.When.Said, unsaid) || slices.ContainsFunc(r.When.NotSaid, said) ||
+		slices.ContainsFunc(r.When.Unless, func(in string) bool { return s.heardLately(in, now) }) {
 		return ev
 	}
 	if last, ok := s.last[r.Card.Key]; ok && (now.Before(last.Add(r.Card.Cooldown)) || s.stands(r.Card.Key)) {
@@ -40,10 +42,6 @@ func (s *Session) fire(ev []Event, r *Rule, why cause, now time.Time) []Event {
 	st := &standing{Card: card, rule: r, cause: why, sure: why.leg == "" || s.isFinal(&why)}
 	s.live = append(s.live, st)
 	return append(ev, Event{Kind: CardShown, Card: &st.Card})
-}
-
-func allOf(in []string, is func(string) bool) bool {
-	return !slices.ContainsFunc(in, func(i string) bool { return !is(i) })
 }
 
 func (s *Session) isFinal(c *cause) bool {

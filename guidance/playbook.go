@@ -83,6 +83,9 @@ type Rule struct {
 	Card   Template
 }
 
+// Breath is how far apart things said belong together.
+const Breath = 15 * time.Second
+
 // When is a rule's condition.
 type When struct {
 	// Start makes the beginning of the call a trigger.
@@ -97,6 +100,9 @@ type When struct {
 	// NotSaid must not have been heard by then, none of them. A card that
 	// stands because they were not said is withdrawn when one is.
 	NotSaid []string
+	// Unless must not have been heard in the same breath: within Breath before
+	// or after the trigger. They say that something else is meant.
+	Unless []string
 	// By delays the verdict on NotSaid: it falls this long after the trigger.
 	By time.Duration
 }

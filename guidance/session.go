@@ -89,6 +89,8 @@ const (
 	Misheard Reason = "misheard"
 	// Fulfilled: what was missing has been said.
 	Fulfilled Reason = "fulfilled"
+	// Overruled: what was said next shows that something else is meant.
+	Overruled Reason = "overruled"
 	// Displaced: a more important card needed the place.
 	Displaced Reason = "displaced"
 	// ByAgent: the agent used it, dismissed it or called it wrong.
@@ -357,64 +359,6 @@ func (l *leg) at() where { return where{l.ID, l.utterance} }
 
 func (l *Leg) ms(sample int64) int64 { return l.Offset.Milliseconds() + sample*1000/pcm.Rate }
 
-// remember keeps an utterance's evidence for an intent, once.
-func (s *Session) remember(l *leg, f *found, now time.Time) {
-	ps := slices.DeleteFunc(s.evidence[f.intent], func(p piece) bool {
-		return p.where == l.at() || now.Sub(p.at) > memory
-	})
-	s.evidence[f.intent] = append(ps, piece{l.at(), f.score, f.said, now})
-	if b, _ := s.belief(f.intent); b < sure {
-		return
-	}
-	if _, ok := s.heard[f.intent]; !ok {
-		s.heard[f.intent] = l.at()
-	}
-	if st, ok := s.stages[f.intent]; ok {
-		s.stage = st
-	}
-}
-
-func (s *Session) forget(l *leg, intent string) {
-	s.evidence[intent] = slices.DeleteFunc(s.evidence[intent], func(p piece) bool { return p.where == l.at() })
-	if s.heard[intent] == l.at() {
-		delete(s.heard, intent)
-	}
-}
-
-// belief joins the evidence as independent witnesses: one minus the chance that
-// all of them err.
-func (s *Session) belief(intent string) (b float64, said []Said) {
-	doubt := 1.0
-	for _, p := range s.evidence[intent] {
-		doubt *= 1 - p.score
-		said = append(said, p.said...)
-	}
-	return 1 - doubt, said
-}
-
-// understand acts on an intent.
-func (s *Session) understand(ev []Event, l *leg, f *found, now time.Time) []Event {
-	belief, said := s.belief(f.intent)
-	if f.score >= sure {
-		said = f.said
-	}
-	why := cause{l.at(), f.intent, said}
-	if belief >= sure {
-		ev = s.withdraw(ev, Fulfilled, func(c *standing) bool { return slices.Contains(c.rule.When.NotSaid, f.intent) })
-	}
-	for _, r := range s.rules[f.intent] {
-		if belief < r.When.Score {
-			continue
-		}
-		if r.When.By == 0 {
-			ev = s.fire(ev, r, why, now)
-		} else if !slices.ContainsFunc(s.waiting, func(w wait) bool { return w.rule == r }) {
-			s.waiting = append(s.waiting, wait{r, why, now.Add(r.When.By)})
-		}
-	}
-	return ev
-}
-
 // retract takes back what rests on words of this utterance that are gone.
 func (s *Session) retract(ev []Event, l *leg, final bool) []Event {
 	gone := func(c *cause) bool {
@@ -441,6 +385,8 @@ func (s *Session) withdraw(ev []Event, why Reason, which func(*standing) bool) [
 			s.counts.Expired++
 		case Misheard:
 			s.counts.Misheard++
+			delete(s.last, c.Key)
+		case Overruled:
 			delete(s.last, c.Key)
 		}
 		ev = append(ev, Event{Kind: CardWithdrawn, Card: &c.Card, Reason: why})

@@ -28,6 +28,7 @@
 //	      start: false        # so does the beginning of the call
 //	      entity: {account: savings}
 //	      said: [identity.checked]
+//	      unless: [card.stolen]        # heard in the same breath, it is that
 //	      not_said: [recording.notice]
 //	      by: 30s             # how long after the trigger not_said is judged
 //	      score: 0.7          # the evidence that is enough
@@ -106,6 +107,7 @@ type whenItem struct {
 	Start    bool              `yaml:"start"`
 	Entity   map[string]string `yaml:"entity"`
 	Said     []string          `yaml:"said"`
+	Unless   []string          `yaml:"unless"`
 	NotSaid  []string          `yaml:"not_said"`
 	By       time.Duration     `yaml:"by"`
 	Score    *float64          `yaml:"score"`

@@ -51,7 +51,7 @@ func (l *loader) when(r *ruleItem, path string) (guidance.When, error) {
 	in := &r.When
 	out := guidance.When{
 		Start: in.Start, Intents: slices.Clone(in.Intent), Score: defaultEnough,
-		Said: slices.Clone(in.Said), NotSaid: in.NotSaid, By: in.By,
+		Said: slices.Clone(in.Said), Unless: in.Unless, NotSaid: in.NotSaid, By: in.By,
 	}
 	if in.Score != nil {
 		out.Score = *in.Score
@@ -75,7 +75,7 @@ func (l *loader) when(r *ruleItem, path string) (guidance.When, error) {
 	for _, list := range []struct {
 		field string
 		ids   []string
-	}{{".intent", in.Intent}, {".said", in.Said}, {".not_said", in.NotSaid}} {
+	}{{".intent", in.Intent}, {".said", in.Said}, {".unless", in.Unless}, {".not_said", in.NotSaid}} {
 		if err := l.refer(path+list.field, list.ids); err != nil {
 			return out, err
 		}
