@@ -14,15 +14,15 @@ import (
 //
 // 8 kHz is brought to 16 kHz by the integer half-band filter of
 // testdata/peer.py, so that the reference has heard the very same samples.
-func clip(t testing.TB, key string) []float32 {
-	t.Helper()
-	raw, err := os.ReadFile(needs.Eval(t, "asr", key))
+func clip(tb testing.TB, key string) []float32 {
+	tb.Helper()
+	raw, err := os.ReadFile(needs.Eval(tb, "asr", key))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	a, err := wav.Decode(bytes.NewReader(raw))
 	if err != nil {
-		t.Fatalf("%s: %v", key, err)
+		tb.Fatalf("%s: %v", key, err)
 	}
 	x := a.Channels[0]
 	if a.Rate == 8000 {

@@ -131,7 +131,7 @@ func (d *Decoder) Decode(ctx context.Context, samples []float32, o Options) (Res
 	if len(samples) < dsp.Hop {
 		return Result{NoSpeechProb: 1}, nil
 	}
-	if err := d.encode(ctx, samples, frames); err != nil {
+	if err = d.encode(ctx, samples, frames); err != nil {
 		return Result{}, fmt.Errorf("whisper: %w", err)
 	}
 	d.prepare(len(samples), &o)

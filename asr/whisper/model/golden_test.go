@@ -57,15 +57,15 @@ func readGolden(t *testing.T) golden {
 	return g
 }
 
-func tinyEn(t testing.TB) *Model {
-	t.Helper()
+func tinyEn(tb testing.TB) *Model {
+	tb.Helper()
 	var dir string
 	for _, name := range []string{"config.json", "tokenizer.json", "vocabulary.txt", "model.bin"} {
-		dir = filepath.Dir(needs.Model(t, "whisper-tiny.en", name))
+		dir = filepath.Dir(needs.Model(tb, "whisper-tiny.en", name))
 	}
 	m, err := Load(os.DirFS(dir))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return m
 }

@@ -153,11 +153,11 @@ func asJSON(v any) []byte {
 	return raw
 }
 
-func made(t testing.TB, vocab int) *Model {
-	t.Helper()
+func made(tb testing.TB, vocab int) *Model {
+	tb.Helper()
 	m, err := Load(madeFolder(vocab))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return m
 }

@@ -120,21 +120,26 @@ func Load(fsys fs.FS) (*Model, error) {
 	return m, nil
 }
 
-func (m *Model) loadTokens(fsys fs.FS) error {
-	var tokens []string
+func readVocabulary(fsys fs.FS) (tokens []string, err error) {
 	raw, err := fs.ReadFile(fsys, "vocabulary.json")
-	switch {
-	case err == nil:
-		if err := json.Unmarshal(raw, &tokens); err != nil {
-			return fmt.Errorf("vocabulary.json: %w", err)
+	if err == nil {
+		if err = json.Unmarshal(raw, &tokens); err != nil {
+			return nil, fmt.Errorf("vocabulary.json: %w", err)
 		}
-	case errors.Is(err, fs.ErrNotExist):
-		raw, err := fs.ReadFile(fsys, "vocabulary.txt")
-		if err != nil {
-			return fmt.Errorf("neither vocabulary.json nor vocabulary.txt can be read: %w", err)
-		}
-		tokens = strings.Split(strings.TrimSuffix(string(raw), "\n"), "\n")
-	default:
+		return tokens, nil
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	if raw, err = fs.ReadFile(fsys, "vocabulary.txt"); err != nil {
+		return nil, fmt.Errorf("neither vocabulary.json nor vocabulary.txt can be read: %w", err)
+	}
+	return strings.Split(strings.TrimSuffix(string(raw), "\n"), "\n"), nil
+}
+
+func (m *Model) loadTokens(fsys fs.FS) error {
+	tokens, err := readVocabulary(fsys)
+	if err != nil {
 		return err
 	}
 	if len(tokens) != m.vocabSize {

@@ -148,9 +148,9 @@ func FuzzLoad(f *testing.F) {
 		}
 		data := slices.Clone(whole)
 		copy(data[at:], patch)
-		folder := maps.Clone(folder)
-		folder["model.bin"] = &fstest.MapFile{Data: data}
-		m, err := Load(folder)
+		damaged := maps.Clone(folder)
+		damaged["model.bin"] = &fstest.MapFile{Data: data}
+		m, err := Load(damaged)
 		if err != nil {
 			return
 		}

@@ -17,7 +17,8 @@ type rules struct {
 // initialTime is the latest first timestamp, 1 s in steps of 20 ms.
 const initialTime = 50
 
-var never = float32(math.Inf(-1))
+// never is the logit of a forbidden token.
+const never = -math.MaxFloat32
 
 // apply forbids in logits what may not follow text and returns the logarithm
 // of the sum of their exponentials.

@@ -151,7 +151,7 @@ func FuzzParse(f *testing.F) {
 	tokens, file := small()
 	f.Add(file)
 	f.Add([]byte(`{"model":{"type":"BPE","merges":[["a","b"],"a b",7]}}`))
-	f.Fuzz(func(t *testing.T, raw []byte) {
+	f.Fuzz(func(_ *testing.T, raw []byte) {
 		if v, err := Parse(tokens, raw); err == nil {
 			v.Encode("hello there")
 		}
