@@ -321,7 +321,7 @@ func (l *Leg) take(now time.Time) {
 		if v == rtpflow.Accepted && l.event.begins(p.Payload, p.Timestamp, now) {
 			l.mark(media.MarkDigit, now)
 		}
-	case v == rtpflow.Accepted || v == rtpflow.Reordered:
+	default:
 		l.stats.Invalid++
 	}
 }
