@@ -25,10 +25,13 @@ type pane struct {
 	agent    string
 	conn     *websocket.Conn
 	wake     chan struct{}
-	searches chan inbound
+	searches chan query
+	ctx      context.Context // ends with the pane
+	cancel   context.CancelFunc
 
 	// The reader's own.
 	messages, mistakes bucket
+	stopSearch         context.CancelFunc
 
 	mu       sync.Mutex
 	queue    []any
@@ -40,10 +43,9 @@ type pane struct {
 	sent map[cardKey]time.Time
 	// rtts is a ring of the last round trips; pingAt is when ping number
 	// pings, the last one, was sent.
-	rtts       []time.Duration
-	pings      int
-	pingAt     time.Time
-	stopSearch context.CancelFunc
+	rtts   []time.Duration
+	pings  int
+	pingAt time.Time
 }
 
 type cardKey struct{ call, card string }
@@ -51,10 +53,11 @@ type cardKey struct{ call, card string }
 // A pane may send 60 messages at once and 20 a second; it may make 10 mistakes
 // at once and one more every 10 s before it is closed.
 func newPane(h *Hub, agent string, conn *websocket.Conn) *pane {
+	ctx, cancel := context.WithCancel(h.ctx)
 	return &pane{
-		hub: h, agent: agent, conn: conn,
+		hub: h, agent: agent, conn: conn, ctx: ctx, cancel: cancel,
 		wake:     make(chan struct{}, 1),
-		searches: make(chan inbound, 1),
+		searches: make(chan query, 1),
 		messages: bucket{burst: 60, perSecond: 20},
 		mistakes: bucket{burst: 10, perSecond: 0.1},
 		sent:     map[cardKey]time.Time{},
@@ -158,14 +161,13 @@ func (p *pane) run() {
 	h := p.hub
 	h.connected.Add(1)
 	defer h.connected.Add(-1)
-	ctx, cancel := context.WithCancel(h.ctx)
 	snap := h.join(p)
 	var workers sync.WaitGroup
 	workers.Go(func() { p.writeAll(snap) })
-	workers.Go(func() { p.searchAll(ctx) })
+	workers.Go(p.searchAll)
 	err := p.readAll()
 	h.quit(p)
-	cancel()
+	p.cancel()
 	p.close(websocket.CloseNormalClosure, "")
 	p.cut()
 	workers.Wait()

@@ -97,6 +97,12 @@ func (p *pane) act(m inbound, now time.Time) {
 	}
 }
 
+// query is a search under way; ctx ends when a later one replaces it.
+type query struct {
+	inbound
+	ctx context.Context
+}
+
 // search hands a query to the searcher; it replaces one that waits and ends
 // one that runs. Only the reader calls it, so the send never waits.
 func (p *pane) search(m inbound) {
@@ -104,47 +110,44 @@ func (p *pane) search(m inbound) {
 		p.answer(problem{Code: "search_off", About: m.Type, ID: m.ID, Text: "this server has no knowledge base to search"})
 		return
 	}
-	p.mu.Lock()
 	if p.stopSearch != nil {
 		p.stopSearch()
 	}
-	p.mu.Unlock()
 	select {
 	case <-p.searches:
 	default:
 	}
-	p.searches <- m
+	ctx, cancel := context.WithCancel(p.ctx)
+	p.stopSearch = cancel
+	p.searches <- query{m, ctx}
 }
 
-// searchAll runs one query at a time until ctx ends.
-func (p *pane) searchAll(ctx context.Context) {
+// searchAll runs one query at a time until the pane ends.
+func (p *pane) searchAll() {
 	for {
 		select {
-		case <-ctx.Done():
+		case <-p.ctx.Done():
 			return
-		case m := <-p.searches:
-			p.searchOne(ctx, m)
+		case q := <-p.searches:
+			p.searchOne(q)
 		}
 	}
 }
 
-func (p *pane) searchOne(ctx context.Context, m inbound) {
-	ctx, cancel := context.WithTimeout(ctx, p.hub.cfg.SearchTimeout)
+func (p *pane) searchOne(q query) {
+	ctx, cancel := context.WithTimeout(q.ctx, p.hub.cfg.SearchTimeout)
 	defer cancel()
-	p.mu.Lock()
-	p.stopSearch = cancel
-	p.mu.Unlock()
-	rs, err := p.hub.cfg.Searcher.Search(ctx, Query{Agent: p.agent, Text: m.Text, Language: m.Language})
+	rs, err := p.hub.cfg.Searcher.Search(ctx, Query{Agent: p.agent, Text: q.Text, Language: q.Language})
 	switch {
-	case ctx.Err() == context.Canceled:
+	case q.ctx.Err() != nil:
 		// A later query or the end of the pane: nobody waits for this answer.
 	case err != nil:
 		p.hub.cfg.Log.Error("push: search", "agent", p.agent, "err", err)
-		p.answer(problem{Code: "search_failed", About: m.Type, ID: m.ID, Text: "the search failed; try again"})
+		p.answer(problem{Code: "search_failed", About: q.Type, ID: q.ID, Text: "the search failed; try again"})
 	default:
 		if rs == nil {
 			rs = []Result{}
 		}
-		p.send(searchResults{"search_results", m.ID, rs})
+		p.send(searchResults{"search_results", q.ID, rs})
 	}
 }
