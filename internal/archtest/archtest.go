@@ -49,7 +49,7 @@ func Load(root string) ([]File, error) {
 			if rel != "." && (strings.HasPrefix(d.Name(), ".") || d.Name() == "testdata") {
 				return filepath.SkipDir
 			}
-			if _, err := os.Stat(filepath.Join(p, "go.mod")); err == nil && rel != "." {
+			if _, missing := os.Stat(filepath.Join(p, "go.mod")); missing == nil && rel != "." {
 				return filepath.SkipDir
 			}
 			return nil
@@ -108,10 +108,14 @@ type Rules struct {
 }
 
 // impureImports are packages that a pure package has no use for.
-var impureImports = []string{"os", "net", "net/http", "syscall", "math/rand", "os/exec", "path/filepath", "log"}
+func impureImports() []string {
+	return []string{"os", "net", "net/http", "syscall", "math/rand", "os/exec", "path/filepath", "log"}
+}
 
 // impureTime are the functions of package time that read the clock or wait.
-var impureTime = []string{"Now", "Since", "Until", "Sleep", "After", "AfterFunc", "NewTimer", "NewTicker", "Tick"}
+func impureTime() []string {
+	return []string{"Now", "Since", "Until", "Sleep", "After", "AfterFunc", "NewTimer", "NewTicker", "Tick"}
+}
 
 // Check returns one line for each breach.
 func (r Rules) Check(files []File) []string {
@@ -205,7 +209,7 @@ func checkInit(f *File) []string {
 func checkPure(f *File) []string {
 	var out []string
 	for _, imp := range f.imports() {
-		if slices.Contains(impureImports, imp) {
+		if slices.Contains(impureImports(), imp) {
 			out = append(out, f.Name+": pure package "+f.Package+" imports "+imp)
 		}
 	}
@@ -214,7 +218,7 @@ func checkPure(f *File) []string {
 		case *ast.GoStmt:
 			out = append(out, f.at(n)+": pure package "+f.Package+" starts a goroutine")
 		case *ast.SelectorExpr:
-			if x, ok := n.X.(*ast.Ident); ok && x.Name == "time" && slices.Contains(impureTime, n.Sel.Name) {
+			if x, ok := n.X.(*ast.Ident); ok && x.Name == "time" && slices.Contains(impureTime(), n.Sel.Name) {
 				out = append(out, f.at(n)+": pure package "+f.Package+" uses time."+n.Sel.Name)
 			}
 		}

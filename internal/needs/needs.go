@@ -15,48 +15,48 @@ import (
 )
 
 // Model returns the path of one verified file of a model.
-func Model(t testing.TB, name, file string) string {
-	t.Helper()
+func Model(tb testing.TB, name, file string) string {
+	tb.Helper()
 	p, err := models.Default().Path(name, file)
 	if err != nil {
-		miss(t, "model weights: %v", err)
+		miss(tb, "model weights: %v", err)
 	}
 	return p
 }
 
 // Eval returns the path of a file or folder below the evaluation data, which
 // lies at SIDETONE_EVAL or beside the checkout at ../shared/eval.
-func Eval(t testing.TB, elem ...string) string {
-	t.Helper()
+func Eval(tb testing.TB, elem ...string) string {
+	tb.Helper()
 	root := os.Getenv("SIDETONE_EVAL")
 	if root == "" {
-		root = filepath.Join(filepath.Dir(Root(t)), "shared", "eval")
+		root = filepath.Join(filepath.Dir(Root(tb)), "shared", "eval")
 	}
 	p := filepath.Join(append([]string{root}, elem...)...)
 	if _, err := os.Stat(p); err != nil {
-		miss(t, "evaluation data (set SIDETONE_EVAL): %v", err)
+		miss(tb, "evaluation data (set SIDETONE_EVAL): %v", err)
 	}
 	return p
 }
 
 // Program returns the path of the first of the named programs on PATH.
-func Program(t testing.TB, names ...string) string {
-	t.Helper()
+func Program(tb testing.TB, names ...string) string {
+	tb.Helper()
 	for _, n := range names {
 		if p, err := exec.LookPath(n); err == nil {
 			return p
 		}
 	}
-	miss(t, "none of the programs %v is installed; `make test` installs them where apt-get may", names)
+	miss(tb, "none of the programs %v is installed; `make test` installs them where apt-get may", names)
 	return ""
 }
 
 // Root is the folder that holds go.mod.
-func Root(t testing.TB) string {
-	t.Helper()
+func Root(tb testing.TB) string {
+	tb.Helper()
 	dir, err := os.Getwd()
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	for {
 		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
@@ -64,16 +64,16 @@ func Root(t testing.TB) string {
 		}
 		up := filepath.Dir(dir)
 		if up == dir {
-			t.Fatal("no go.mod above the test's folder")
+			tb.Fatal("no go.mod above the test's folder")
 		}
 		dir = up
 	}
 }
 
-func miss(t testing.TB, format string, args ...any) {
-	t.Helper()
+func miss(tb testing.TB, format string, args ...any) {
+	tb.Helper()
 	if os.Getenv("SIDETONE_CI") != "" {
-		t.Fatalf("needed in CI: "+format, args...)
+		tb.Fatalf("needed in CI: "+format, args...)
 	}
-	t.Skipf("needs "+format, args...)
+	tb.Skipf("needs "+format, args...)
 }
