@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"sidetone/internal/wav"
+	"sidetone/kb"
+	"sidetone/kb/retailbank"
 	"sidetone/media"
 )
 
@@ -196,6 +198,10 @@ func band(x []int16, low, high float64) float64 {
 
 func TestCuesStandInTheCustomersWords(t *testing.T) {
 	s, _ := load(t)
+	known, err := kb.Load(retailbank.Files())
+	if err != nil {
+		t.Fatal(err)
+	}
 	found := map[string]bool{}
 	for i, turn := range s.Turns {
 		from := 0
@@ -204,6 +210,9 @@ func TestCuesStandInTheCustomersWords(t *testing.T) {
 			if at < 0 || cue.Phrase == "" || cue.Intent == "" {
 				t.Errorf("turn %d: cue %+v is not in, or not in its order in, %q", i, cue, turn.Text)
 				continue
+			}
+			if !slices.ContainsFunc(known, func(e kb.Element) bool { return slices.Contains(e.Intents, cue.Intent) }) {
+				t.Errorf("turn %d: the bank's knowledge has nothing for the intent %q", i, cue.Intent)
 			}
 			from += at
 			found[cue.Intent] = true

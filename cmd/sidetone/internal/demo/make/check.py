@@ -5,7 +5,8 @@
 
 MODEL is a folder with Whisper weights in CTranslate2 format, NORM the folder
 of the evaluation data's norm.py. Each turn is cut from ../demo.wav.gz at the
-times of ../script.yaml, with 200 ms around it, and decoded greedily in int8.
+times of ../script.yaml, with 200 ms around it and a line's noise under it, and
+decoded greedily in int8.
 """
 
 import gzip
@@ -51,7 +52,7 @@ def main(model, norm_folder):
         x = audio[turn["role"]][cut]
         x = x + noise.standard_normal(len(x)) * 10 ** (-62 / 20)
         segments, _ = whisper.transcribe(
-            to_16k(x), language="en", beam_size=1, temperature=0, condition_on_previous_text=False, without_timestamps=False
+            to_16k(x), language="en", beam_size=1, temperature=0, condition_on_previous_text=False
         )
         heard = " ".join(s.text.strip() for s in segments)
         want, got = norm(turn["text"]), norm(heard)

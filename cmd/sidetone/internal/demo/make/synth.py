@@ -123,15 +123,15 @@ class Speaker:
         return trim(self.session.run(None, feeds)[0].astype(np.float64))
 
 
-def frames(audio, hz, ms=10):
-    """Mean power of each frame."""
-    n = hz * ms // 1000
+def frames(audio):
+    """Mean power of each 10 ms at VOICE_HZ."""
+    n = VOICE_HZ // 100
     return np.square(audio[: len(audio) // n * n].reshape(-1, n)).mean(axis=1)
 
 
 def trim(audio):
     """Cuts what lies 35 dB under the loudest 10 ms off both ends, and fades the edges."""
-    power = frames(audio, VOICE_HZ)
+    power = frames(audio)
     loud = np.nonzero(power > power.max() * 10**-3.5)[0]
     n = VOICE_HZ // 100
     audio = audio[loud[0] * n : (loud[-1] + 1) * n].copy()
@@ -142,7 +142,7 @@ def trim(audio):
 
 def to_level(audio, dbov):
     """Scales to an active speech level: the mean over frames within 25 dB of the loudest."""
-    power = frames(audio, VOICE_HZ)
+    power = frames(audio)
     active = power[power > power.max() * 10**-2.5].mean()
     return audio * np.sqrt(10 ** (dbov / 10) / active)
 
@@ -186,7 +186,7 @@ def render(call, speaker):
         leg = call["legs"][turn["role"]]
         audio = np.concatenate(
             [
-                np.zeros(int(p) * VOICE_HZ // 1000) if i % 2 else speaker.say(p, leg["voice"], turn.get("speed", leg["speed"]))
+                np.zeros(int(p) * VOICE_HZ // 1000) if i % 2 else speaker.say(p, leg["voice"], leg["speed"])
                 for i, p in enumerate(pieces(turn))
             ]
         )
