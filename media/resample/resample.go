@@ -172,14 +172,12 @@ func Convert(src []int16, in, out int) ([]int16, error) {
 	if err != nil {
 		return nil, err
 	}
-	// Where the delay is no whole number of output samples, the remainder (less
-	// than one of them) stays.
-	skip := r.delay * r.up / r.down
-	n := r.MaxOut(len(src))
-	dst := make([]int16, r.MaxOut(len(src)+r.delay)+1)
-	k := r.Process(dst, src)
-	r.Process(dst[k:], make([]int16, r.delay))
-	return dst[skip : skip+n : skip+n], nil
+	// The first output is the one whose filter is centred on the first input.
+	r.at = r.delay
+	dst := make([]int16, r.MaxOut(len(src))+r.MaxOut(r.delay))
+	n := r.Process(dst, src)
+	n += r.Process(dst[n:], make([]int16, r.delay))
+	return dst[:n:n], nil
 }
 
 func gcd(a, b int) int {
