@@ -14,7 +14,9 @@ export class Cards {
     this.views = new Map();
     this.target = null;
     this.seen = new IntersectionObserver((es) => this.visible(es), { root: null, threshold: 0.5 });
-    $("guide").addEventListener("focusin", () => this.retarget(true));
+    this.held = null;
+    document.addEventListener("focusin", (e) => this.hold(e.target));
+    document.addEventListener("focusout", (e) => { if (!e.relatedTarget) this.hold(null); });
   }
 
   // show replaces everything; what stays keeps its element.
@@ -107,14 +109,20 @@ export class Cards {
     $("quiet").hidden = live.length > 0;
   }
 
-  // retarget chooses the card that keys act on: the focused one, else the top
-  // one. A card that has just come to the top becomes it a moment later, so
+  // hold remembers the focused card; it stays the one while the agent looks up
+  // its words in the transcript.
+  hold(focused) {
+    if (!$("talk").contains(focused)) this.held = focused?.closest("#cards > .card") ?? null;
+    this.retarget(true);
+  }
+
+  // retarget chooses the card that keys act on: the held one, else the top one. A card that has just come to the top becomes it a moment later, so
   // that a key already on its way down does not hit the wrong card.
   retarget(redraw, live = this.live()) {
-    const focused = live.find((v) => v.li.contains(document.activeElement));
+    const held = live.find((v) => v.li === this.held);
     const before = live.find((v) => v.card.id === this.target);
-    let next = focused ?? live[0];
-    if (!focused && before && next !== before) {
+    let next = held ?? live[0];
+    if (!held && before && next !== before) {
       const wait = settle - (performance.now() - next.opened);
       if (wait > 0) {
         next = before;
@@ -124,7 +132,6 @@ export class Cards {
     }
     const changed = this.target !== (next?.card.id ?? null);
     this.target = next?.card.id ?? null;
-    if (next) next.open = next.open ?? true;
     if (changed && redraw) for (const v of live) this.mark(v);
   }
 

@@ -26,6 +26,14 @@ export function arrange(parent, want) {
   });
 }
 
+const wide = /[\u2e80-\u30ff\u3400-\u9fff\uac00-\ud7a3\uf900-\ufaff\uff00-\uffef]/;
+
+// gap is what stands between two words: nothing between Chinese or Japanese
+// ones, else a space.
+export function gap(before, after) {
+  return wide.test(before.at(-1) ?? "") && wide.test(after[0] ?? "") ? "" : " ";
+}
+
 // clock shows milliseconds as m:ss or h:mm:ss.
 export function clock(ms) {
   const s = Math.max(0, Math.floor(ms / 1000));

@@ -1,5 +1,5 @@
 // The transcript: one row for each utterance, in the order in which they began.
-import { $, el, arrange, clock } from "./dom.js";
+import { $, el, arrange, clock, gap } from "./dom.js";
 import { t } from "./strings.js";
 
 const roles = new Set(["agent", "customer"]);
@@ -89,11 +89,12 @@ export class Transcript {
     const runs = [];
     u.words.forEach((w, i) => {
       const look = this.marked(u, w) ? "hit" : u.final || i < u.stable ? "stable" : "rest";
-      if (runs.at(-1)?.look === look) runs.at(-1).words.push(w.text);
-      else runs.push({ look, words: [w.text] });
+      const space = i ? gap(u.words[i - 1].text, w.text) : "";
+      if (runs.at(-1)?.look === look) runs.at(-1).text += space + w.text;
+      else runs.push({ look, space, text: w.text });
     });
-    row.text.replaceChildren(...runs.flatMap((r, i) => [
-      i ? " " : "", el(r.look === "hit" ? "mark" : "span", { class: r.look }, r.words.join(" ")),
+    row.text.replaceChildren(...runs.flatMap((r) => [
+      r.space, el(r.look === "hit" ? "mark" : "span", { class: r.look }, r.text),
     ]));
   }
 
