@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"slices"
 )
 
@@ -52,10 +53,11 @@ func (b *Baseline) find(r *Row) int {
 	})
 }
 
-// Set makes rows the new entries for what they measure; other entries stay.
+// Set makes rows the new entries for what they measure, to a hundredth of a
+// point; other entries stay.
 func (b *Baseline) Set(rows []Row) {
 	for _, r := range rows {
-		e := BaselineEntry{Engine: r.Engine, Set: r.Set, Condition: r.Condition, Utterances: r.Utterances, WER: r.WER}
+		e := BaselineEntry{Engine: r.Engine, Set: r.Set, Condition: r.Condition, Utterances: r.Utterances, WER: math.Round(100*r.WER) / 100}
 		if i := b.find(&r); i >= 0 {
 			b.Entries[i] = e
 		} else {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"math"
+	"os"
 	"reflect"
 	"strings"
 	"testing"
@@ -169,6 +170,31 @@ func TestBaseline(t *testing.T) {
 	b.Set(row(func(r *Row) { r.WER = 7 }))
 	if len(b.Entries) != n || b.Entries[0].WER != 7 {
 		t.Errorf("replaced: %+v", b.Entries)
+	}
+}
+
+// TestCommittedBaseline checks that the baseline which CI compares with has
+// every set in every condition.
+func TestCommittedBaseline(t *testing.T) {
+	f, err := os.Open("testdata/asr-baseline.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	b, err := ReadBaseline(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b.Threshold != 0.3 {
+		t.Errorf("threshold %v, want 0.3", b.Threshold)
+	}
+	for set, n := range map[string]int{"asterisk": 84, "librispeech": 50, "other": 39, All: 173} {
+		for _, condition := range []string{"wav16", "tel8k", "tel8k_noise10", "tel8k_loss3"} {
+			r := Row{Engine: "sidetone tiny.en whole", Set: set, Condition: condition, Utterances: n}
+			if err := b.Compare([]Row{r}); err != nil {
+				t.Error(err)
+			}
+		}
 	}
 }
 
