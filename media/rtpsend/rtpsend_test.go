@@ -89,7 +89,7 @@ func TestPlay(t *testing.T) {
 			t.Errorf("stats %+v, want %+v", stats, want)
 		}
 		for i, p := range a.packets {
-			h := rtp.Header{Version: 2, Marker: i == 0, SSRC: 7, SequenceNumber: uint16(65530 + i), Timestamp: uint32(math.MaxUint32 - 500 + i*160)}
+			h := rtp.Header{Version: 2, Marker: i == 0, SSRC: 7, SequenceNumber: uint16(65530 + i), Timestamp: math.MaxUint32 - 500 + uint32(i)*160}
 			h.CSRC, h.Extensions = p.CSRC, p.Extensions
 			if !reflect.DeepEqual(p.Header, h) || len(p.Payload) != 160 {
 				t.Fatalf("packet %d: %+v, %d bytes; want %+v", i, p.Header, len(p.Payload), h)
