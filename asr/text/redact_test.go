@@ -1,11 +1,15 @@
 package text
 
 import (
+	"bufio"
+	"encoding/json"
+	"os"
 	"slices"
 	"strings"
 	"testing"
 
 	"sidetone/asr"
+	"sidetone/internal/needs"
 )
 
 // hypothesis makes an utterance of one word a second; a text that ends in ...
@@ -141,6 +145,53 @@ func checkSame(t *testing.T, in, out asr.Hypothesis) {
 		if o != w {
 			t.Errorf("word %d: %+v became %+v", i, w, o)
 		}
+	}
+}
+
+// Calls in which people spell addresses and phone numbers hold no secrets:
+// nothing is masked.
+func TestHarperValleyCallsHoldNoSecrets(t *testing.T) {
+	f, err := os.Open(needs.Eval(t, "intent", "harper.jsonl"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	sc := bufio.NewScanner(f)
+	sc.Buffer(nil, 1<<20)
+	words, masked := 0, 0
+	for sc.Scan() {
+		var c struct {
+			Turns []struct {
+				Role   string `json:"role"`
+				ASR    string `json:"asr"`
+				Offset int64  `json:"offset_ms"`
+			} `json:"turns"`
+		}
+		if err := json.Unmarshal(sc.Bytes(), &c); err != nil {
+			t.Fatal(err)
+		}
+		legs := map[string]*Redactor{"agent": {}, "caller": {}}
+		for i, turn := range c.Turns {
+			h := hypothesis(i+1, turn.Offset*16, turn.ASR)
+			for role, r := range legs {
+				if role != turn.Role {
+					r.Overhear(h)
+					continue
+				}
+				out := r.Redact(h)
+				words += len(out.Words)
+				for j, w := range out.Words {
+					if w != h.Words[j] {
+						masked++
+						t.Logf("masked: %s", turn.ASR)
+						break
+					}
+				}
+			}
+		}
+	}
+	if sc.Err() != nil || words < 1000 || masked > 0 {
+		t.Errorf("%d utterances masked in %d words, %v", masked, words, sc.Err())
 	}
 }
 

@@ -242,7 +242,7 @@ func searching(t *testing.T, b context.Context) {
 	p.press("ArrowDown", "Enter")
 	p.wait(`document.querySelector("#hits details").open`)
 	same(p, `document.querySelector("#hits details .say p").textContent`, "It is five pounds.<img src=x onerror='window.pwned=1'>")
-	same(p, `document.querySelector("#hits summary").innerText.replace(/\s+/g, " ")`, "Overdraft fee <b>now</b> overdraft-fee v3")
+	same(p, `document.querySelector("#hits summary").innerText.replace(/\s+/g, " ")`, "Overdraft fee <b>now</b>overdraft-fee v3")
 	p.press("ArrowDown")
 	same(p, `document.activeElement.textContent.startsWith("Text alerts")`, true)
 	p.press("Escape")
@@ -430,9 +430,9 @@ func keyboard(t *testing.T, b context.Context) {
 	if g, w := strings.Join(got, " "), strings.Join(want, " "); g != w {
 		t.Errorf("Tab goes\n%s\nwant\n%s", g, w)
 	}
-	p.press("Tab") // out of the page, into the browser, and in again
-	p.press("Tab")
-	same(p, `document.activeElement === document.body || document.activeElement.className === "skip"`, true)
+	p.press("Tab") // out of the page, into the browser
+	p.press("Tab") // and in again
+	same(p, `document.activeElement.className`, "skip")
 	// The dialog takes the focus and gives it back.
 	p.press("c")
 	same(p, `document.activeElement.querySelector("h3").textContent`, "Block the card")

@@ -242,7 +242,7 @@ func (l *loader) phrases(id, path, role string, list []string) error {
 		if say, number, ok := strings.Cut(text, " @"); ok {
 			var err error
 			if score, err = strconv.ParseFloat(number, 64); err != nil {
-				return l.file.Errorf(at, "phrase %q: %q is no score such as 0.5", say, number)
+				return l.file.Errorf(at, "phrase %q: %q is no score such as 0.5", text, number)
 			}
 			text = say
 		}
