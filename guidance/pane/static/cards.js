@@ -116,13 +116,14 @@ export class Cards {
     this.retarget(true);
   }
 
-  // retarget chooses the card that keys act on: the held one, else the top one. A new card that comes to the top becomes it a moment later, so
-  // that a key already on its way down does not hit the wrong card.
+  // retarget chooses the card that keys act on: the held one, else the top one.
+  // A new card that comes to the top becomes it a moment later, so that a key
+  // already on its way down does not hit the wrong card.
   retarget(redraw, live = this.live()) {
     const held = live.find((v) => v.li === this.held);
     const before = live.find((v) => v.card.id === this.target);
     let next = held ?? live[0];
-    if (!held && before?.opened < next.opened) {
+    if (!held && before && next.opened > before.opened) {
       const wait = settle - (performance.now() - next.opened);
       if (wait > 0) {
         next = before;
