@@ -1,3 +1,223 @@
 // Package app wires Sidetone: it turns the configuration into engines and
-// adapters, runs a goroutine per leg, and starts and stops everything in order.
+// adapters, runs a worker per leg, and starts and stops everything in order.
+//
+// Sinks start before sources and stop after them: knowledge, engines, hub,
+// calls, ports, doors; and back.
 package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"sidetone/asr/vad"
+	"sidetone/asr/whisper"
+	"sidetone/asr/whisper/model"
+	"sidetone/guidance/pane"
+	"sidetone/guidance/push"
+	"sidetone/internal/models"
+	"sidetone/kb"
+	"sidetone/media/rtpfork"
+)
+
+const (
+	// stopLimit bounds the wait for last words when the server stops.
+	stopLimit = 15 * time.Second
+	// headerLimit bounds how long a client may take to send its request's head.
+	headerLimit = 10 * time.Second
+)
+
+// App is a server, built and ready to run.
+type App struct {
+	log     *slog.Logger
+	version string
+	metrics *metrics
+	index   *kb.Index
+	engine  *whisper.Engine
+	hub     *push.Hub
+	calls   *calls
+	pane    http.Handler
+
+	listener net.Listener
+}
+
+// New loads the models and the rules and opens the HTTP port. Close or Run
+// frees what it took.
+func New(cfg Config, version string, log *slog.Logger) (*App, error) {
+	a := &App{log: log, version: version, metrics: newMetrics(), pane: pane.Handler()}
+	if err := a.build(cfg); err != nil {
+		return nil, errors.Join(err, a.Close())
+	}
+	return a, nil
+}
+
+func (a *App) build(cfg Config) error {
+	var err error
+	if a.index, err = loadKnowledge(cfg.Guidance.Knowledge); err != nil {
+		return err
+	}
+	rules, err := loadPlaybook(cfg.Guidance.Playbook)
+	if err != nil {
+		return err
+	}
+	e := &env{
+		cfg: cfg, log: a.log, metrics: a.metrics, playbook: rules,
+		knowledge: knowledge{index: a.index, log: a.log},
+	}
+	if err = a.loadModels(cfg, e); err != nil {
+		return err
+	}
+	host, err := netip.ParseAddr(cfg.Media.Host)
+	if err != nil {
+		return fmt.Errorf("media.host: %w", err)
+	}
+	fork, err := rtpfork.New(rtpfork.Config{
+		Host: host, FirstPort: cfg.Media.FirstPort, LastPort: cfg.Media.LastPort, MaxCalls: cfg.Media.MaxCalls,
+		SetupTimeout: cfg.Media.SetupTimeout, SilenceTimeout: cfg.Media.SilenceTimeout, Log: a.log,
+	})
+	if err != nil {
+		return err
+	}
+	a.calls = newCalls(e, fork)
+	a.hub, err = push.New(push.Config{
+		Version: a.version, Language: cfg.Guidance.Language, Origins: cfg.Server.AllowedOrigins,
+		Listener: a.calls, Searcher: knowledge{index: a.index, log: a.log}, Log: a.log,
+	})
+	if err != nil {
+		return err
+	}
+	e.hub = a.hub
+	a.watch()
+	if a.listener, err = net.Listen("tcp", cfg.Server.Listen); err != nil {
+		return fmt.Errorf("server.listen: %w", err)
+	}
+	return nil
+}
+
+// loadModels loads the recogniser and the voice activity detector.
+func (a *App) loadModels(cfg Config, e *env) error {
+	store, err := modelStore(cfg.Models.Store)
+	if err != nil {
+		return err
+	}
+	weights, err := store.FS("silero-vad")
+	if err != nil {
+		return err
+	}
+	f, err := weights.Open("silero_vad_16k.safetensors")
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if e.vad, err = vad.Load(f); err != nil {
+		return fmt.Errorf("model silero-vad: %w", err)
+	}
+	if weights, err = store.FS(cfg.Recognition.Model); err != nil {
+		return err
+	}
+	m, err := model.Load(weights)
+	if err != nil {
+		return fmt.Errorf("model %s: %w", cfg.Recognition.Model, err)
+	}
+	a.engine, err = whisper.New(m, whisper.Config{Workers: cfg.Recognition.Workers, PartialEvery: cfg.Recognition.PartialEvery})
+	if err != nil {
+		return err
+	}
+	e.engine = a.engine
+	return nil
+}
+
+func modelStore(place string) (*models.Store, error) {
+	switch {
+	case place == "":
+		return models.Default(), nil
+	case strings.Contains(place, "://"):
+		return nil, fmt.Errorf("models.store: %q is a mirror: set %s and run `sidetone models pull`", place, models.EnvVar)
+	default:
+		return models.New(models.Config{Dir: filepath.Clean(place)})
+	}
+}
+
+// watch exports what engine and hub count themselves.
+func (a *App) watch() {
+	s := a.engine.Stats()
+	for _, g := range []struct {
+		name, help string
+		read       func() float64
+	}{
+		{"asr_decodes_queued", "Decodes that wait.", func() float64 { return float64(s.Queued.Load()) }},
+		{"asr_decodes_running", "Decodes being worked on.", func() float64 { return float64(s.Running.Load()) }},
+		{"asr_busy_seconds", "Time spent decoding.", func() float64 { return time.Duration(s.Busy.Load()).Seconds() }},
+		{"asr_partials", "Partials decoded.", func() float64 { return float64(s.Partials.Load()) }},
+		{"asr_finals", "Finals decoded.", func() float64 { return float64(s.Finals.Load()) }},
+		{"asr_stale_partials", "Partials dropped because a newer decode replaced them.", func() float64 { return float64(s.StalePartials.Load()) }},
+		{"asr_guard_retries", "Decodes repeated with the full context after a guard refused.", func() float64 { return float64(s.Retries.Load()) }},
+		{"asr_withdrawn", "Utterances left without words by the guards.", func() float64 { return float64(s.Withdrawn.Load()) }},
+		{"panes", "Panes connected.", func() float64 { return float64(a.hub.Stats().Panes) }},
+		{"panes_slow", "Panes closed because they did not read.", func() float64 { return float64(a.hub.Stats().Slow) }},
+	} {
+		a.metrics.gauge(g.name, g.help, g.read)
+	}
+}
+
+// URL is the address of the server's pages and its API.
+func (a *App) URL() string { return "http://" + a.listener.Addr().String() }
+
+// Run serves until ctx ends, then stops: no new calls, the running ones end
+// with their last words, panes are told. It returns nil after an orderly stop.
+func (a *App) Run(ctx context.Context) error {
+	server := &http.Server{
+		Handler: a.routes(), ReadHeaderTimeout: headerLimit, ErrorLog: slog.NewLogLogger(a.log.Handler(), slog.LevelWarn),
+	}
+	failed := make(chan error, 1)
+	go func() { failed <- server.Serve(a.listener) }()
+	a.log.Info("serving", "address", a.URL())
+	var err error
+	select {
+	case err = <-failed:
+		err = fmt.Errorf("http server: %w", err)
+	case <-ctx.Done():
+		a.log.Info("stopping")
+		limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopLimit)
+		defer cancel()
+		// Calls end first: requests that wait for a call's end are answered.
+		a.calls.close(limit)
+		if err = server.Shutdown(limit); err != nil {
+			err = fmt.Errorf("http server: %w", errors.Join(err, server.Close()))
+		}
+		<-failed
+	}
+	return errors.Join(err, a.Close())
+}
+
+// Close frees what New took. Idempotent; Run calls it.
+func (a *App) Close() error {
+	limit, cancel := context.WithTimeout(context.Background(), stopLimit)
+	defer cancel()
+	var errs []error
+	if a.listener != nil {
+		if err := a.listener.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
+			errs = append(errs, err)
+		}
+	}
+	if a.calls != nil {
+		a.calls.close(limit)
+	}
+	if a.hub != nil {
+		errs = append(errs, a.hub.Close(limit))
+	}
+	if a.engine != nil {
+		errs = append(errs, a.engine.Close())
+	}
+	if a.index != nil {
+		errs = append(errs, a.index.Close())
+	}
+	return errors.Join(errs...)
+}
