@@ -7,6 +7,16 @@ import (
 	"go.uber.org/goleak"
 )
 
+// BleveWorker runs in goroutines that bleve starts when the program starts,
+// whether or not anything is indexed.
+const BleveWorker = "github.com/blevesearch/bleve_index_api.AnalysisWorker"
+
 // Main runs the tests and then checks for leaked goroutines; call it from
-// TestMain.
-func Main(m *testing.M) { goleak.VerifyTestMain(m) }
+// TestMain. Goroutines that run one of the known functions are let be.
+func Main(m *testing.M, known ...string) {
+	var opts []goleak.Option
+	for _, fn := range known {
+		opts = append(opts, goleak.IgnoreAnyFunction(fn))
+	}
+	goleak.VerifyTestMain(m, opts...)
+}

@@ -1,0 +1,247 @@
+package app
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"time"
+
+	"sidetone/guidance/push"
+	"sidetone/media"
+	"sidetone/media/rtpfork"
+)
+
+// maxBody bounds the body of a request, in bytes.
+const maxBody = 64 << 10
+
+// callRequest is the body of POST /v1/calls.
+type callRequest struct {
+	Call  string       `json:"call"`
+	Agent string       `json:"agent"`
+	Legs  []legRequest `json:"legs"`
+}
+
+type legRequest struct {
+	ID       string `json:"id"`
+	Role     string `json:"role"`
+	Identity string `json:"identity"`
+	Codec    string `json:"codec"`
+}
+
+// callReply is the answer to POST /v1/calls.
+type callReply struct {
+	Call string     `json:"call"`
+	Legs []legReply `json:"legs"`
+	// Pane is the address of the agent's page.
+	Pane string `json:"pane"`
+}
+
+type legReply struct {
+	ID      string `json:"id"`
+	Role    string `json:"role"`
+	Address string `json:"address"`
+	Codec   string `json:"codec"`
+}
+
+// apiError is an error with its HTTP status and a way out for the caller.
+type apiError struct {
+	Status int    `json:"-"`
+	Text   string `json:"error"`
+	Hint   string `json:"hint,omitempty"`
+}
+
+func (e *apiError) Error() string { return e.Text }
+
+func badRequest(hint, format string, args ...any) error {
+	return &apiError{Status: http.StatusBadRequest, Text: fmt.Sprintf(format, args...), Hint: hint}
+}
+
+const exampleBody = `{"agent":"ann","legs":[{"role":"agent","codec":"PCMU"},{"role":"customer","codec":"PCMU"}]}`
+
+// decodeCall reads and checks the body of POST /v1/calls.
+func decodeCall(r io.Reader) (callRequest, error) {
+	var q callRequest
+	hint := "a body looks like " + exampleBody
+	body, err := io.ReadAll(io.LimitReader(r, maxBody+1))
+	if err != nil {
+		return q, badRequest("", "reading the body: %v", err)
+	}
+	if len(body) > maxBody {
+		return q, &apiError{Status: http.StatusRequestEntityTooLarge, Text: fmt.Sprintf("the body is longer than %d bytes", maxBody), Hint: hint}
+	}
+	d := json.NewDecoder(bytes.NewReader(body))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&q); err != nil {
+		return q, badRequest(hint, "the body is no valid call: %v", err)
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return q, badRequest(hint, "the body goes on after the call's JSON")
+	}
+	if err := checkName("call", q.Call, true); err != nil {
+		return q, err
+	}
+	if err := checkName("agent", q.Agent, false); err != nil {
+		return q, err
+	}
+	if len(q.Legs) == 0 || len(q.Legs) > 2 {
+		return q, badRequest(hint, "legs: %d given; a call has one or two", len(q.Legs))
+	}
+	for i := range q.Legs {
+		if err := q.Legs[i].check(i); err != nil {
+			return q, err
+		}
+	}
+	if len(q.Legs) == 2 && q.Legs[0].ID == q.Legs[1].ID {
+		return q, badRequest("give each leg its own id", "legs: both have the id %q", q.Legs[0].ID)
+	}
+	return q, nil
+}
+
+// check validates leg number i and fills in what was left out.
+func (l *legRequest) check(i int) error {
+	where := fmt.Sprintf("legs[%d]", i)
+	if _, ok := media.ParseRole(l.Role); !ok || l.Role == "" {
+		return badRequest(`give "agent", "customer" or "unknown"`, "%s.role: %q is no role", where, l.Role)
+	}
+	if l.ID == "" {
+		l.ID = l.Role
+	}
+	if err := checkName(where+".id", l.ID, false); err != nil {
+		return err
+	}
+	if len(l.Identity) > 200 {
+		return badRequest("", "%s.identity: longer than 200 bytes", where)
+	}
+	l.Codec = strings.ToUpper(l.Codec)
+	if l.Codec == "" {
+		l.Codec = "PCMU"
+	}
+	if l.Codec != "PCMU" && l.Codec != "PCMA" {
+		return badRequest("fork the leg as PCMU or PCMA", "%s.codec: %q is not supported", where, l.Codec)
+	}
+	return nil
+}
+
+// checkName keeps names harmless in paths, logs and pages.
+func checkName(field, s string, mayBeEmpty bool) error {
+	hint := "use 1 to 128 letters, digits and any of . _ - @ : +"
+	if s == "" && mayBeEmpty {
+		return nil
+	}
+	if s == "" || len(s) > 128 || s == "." || s == ".." {
+		return badRequest(hint, "%s: %d bytes long", field, len(s))
+	}
+	for _, r := range s {
+		ok := r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("._-@:+", r)
+		if !ok {
+			return badRequest(hint, "%s: %q is not allowed in a name", field, r)
+		}
+	}
+	return nil
+}
+
+// routes are the server's doors.
+func (a *App) routes() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /v1/calls", a.postCall)
+	mux.HandleFunc("GET /v1/calls", a.listCalls)
+	mux.HandleFunc("GET /v1/calls/{call}", a.getCall)
+	mux.HandleFunc("DELETE /v1/calls/{call}", a.deleteCall)
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
+		writeJSON(w, http.StatusOK, map[string]string{"status": "ok", "version": a.version})
+	})
+	mux.Handle("GET /metrics", a.metrics.handler())
+	mux.Handle(push.Route, a.hub)
+	mux.Handle("GET /", a.pane)
+	return mux
+}
+
+func (a *App) postCall(w http.ResponseWriter, r *http.Request) {
+	q, err := decodeCall(r.Body)
+	if err != nil {
+		writeError(w, err)
+		return
+	}
+	reply, err := a.calls.open(q, "http://"+r.Host)
+	if err != nil {
+		a.log.Warn("call refused", "call", q.Call, "agent", q.Agent, "error", err)
+		writeError(w, err)
+		return
+	}
+	w.Header().Set("Location", "/v1/calls/"+reply.Call)
+	writeJSON(w, http.StatusCreated, reply)
+}
+
+func (a *App) listCalls(w http.ResponseWriter, _ *http.Request) {
+	writeJSON(w, http.StatusOK, map[string]any{"calls": a.calls.list()})
+}
+
+func (a *App) getCall(w http.ResponseWriter, r *http.Request) {
+	rec, ok := a.calls.record(r.PathValue("call"))
+	if !ok {
+		writeError(w, unknownCall(r.PathValue("call")))
+		return
+	}
+	writeJSON(w, http.StatusOK, rec)
+}
+
+// deleteCall ends a call and answers with its record once the last words have
+// been recognised. Ending an ended call answers the same.
+func (a *App) deleteCall(w http.ResponseWriter, r *http.Request) {
+	id := r.PathValue("call")
+	end := media.End{State: media.Ended, Reason: "ended by the API", At: time.Now()}
+	if !a.calls.end(r.Context(), id, end) {
+		writeError(w, unknownCall(id))
+		return
+	}
+	rec, ok := a.calls.record(id)
+	if !ok {
+		writeError(w, unknownCall(id))
+		return
+	}
+	writeJSON(w, http.StatusOK, rec)
+}
+
+func unknownCall(id string) error {
+	return &apiError{Status: http.StatusNotFound, Text: fmt.Sprintf("no call %q", id), Hint: "GET /v1/calls lists the calls"}
+}
+
+// classify gives an error of the media path its HTTP form.
+func classify(err error) *apiError {
+	var e *apiError
+	switch {
+	case errors.As(err, &e):
+		return e
+	case errors.Is(err, rtpfork.ErrDuplicateCall):
+		return &apiError{Status: http.StatusConflict, Text: err.Error(), Hint: "end the running call first or choose another id"}
+	case errors.Is(err, rtpfork.ErrTooManyCalls), errors.Is(err, rtpfork.ErrNoPort), errors.Is(err, rtpfork.ErrClosed):
+		return &apiError{Status: http.StatusServiceUnavailable, Text: err.Error(), Hint: "try again later, or raise media.max_calls and the port range"}
+	default:
+		return &apiError{Status: http.StatusInternalServerError, Text: err.Error()}
+	}
+}
+
+func writeError(w http.ResponseWriter, err error) {
+	e := classify(err)
+	if e.Status == http.StatusServiceUnavailable {
+		w.Header().Set("Retry-After", "5")
+	}
+	writeJSON(w, e.Status, e)
+}
+
+func writeJSON(w http.ResponseWriter, status int, v any) {
+	b, err := json.Marshal(v)
+	if err != nil {
+		http.Error(w, "encoding the answer: "+err.Error(), http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	// A client that has gone away is nobody's error.
+	_, _ = w.Write(append(b, '\n'))
+}

@@ -1,0 +1,183 @@
+package app
+
+import (
+	"context"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"sidetone/asr"
+	"sidetone/asr/text"
+	"sidetone/asr/vad"
+	"sidetone/guidance"
+	"sidetone/guidance/push"
+	"sidetone/internal/pcm"
+	"sidetone/internal/queue"
+	"sidetone/media"
+)
+
+const (
+	// legQueue is how many frames may wait between the media path and a leg's
+	// worker: 1 s.
+	legQueue = 50
+	// finishLimit bounds the wait for the last finals of a leg.
+	finishLimit = 30 * time.Second
+)
+
+// leg joins one leg's audio to its recogniser and its call. The media path
+// calls it as a media.LegSink; a worker of its own does the rest.
+type leg struct {
+	call  *call
+	info  media.Leg
+	queue *queue.Queue[pcm.Frame]
+
+	detector *vad.Detector
+	stream   asr.Stream
+	// redactor is guarded by call.mu, since it overhears the other legs.
+	redactor text.Redactor
+
+	// offset is when the leg's clock began on the call's clock, in
+	// nanoseconds; it is set before the first frame is queued.
+	offset atomic.Int64
+
+	// The rest belongs to the worker.
+	heard      int64 // end of the newest frame
+	utterance  int
+	stable     int
+	recognised []spoken
+}
+
+var _ media.LegSink = (*leg)(nil)
+
+// spoken is a final, as a call's record keeps it.
+type spoken struct {
+	Role    string `json:"role"`
+	StartMS int64  `json:"start_ms"`
+	EndMS   int64  `json:"end_ms"`
+	Text    string `json:"text"`
+}
+
+// Frame implements media.LegSink.
+func (l *leg) Frame(f *pcm.Frame) { l.queue.Push(f) }
+
+// Mark implements media.LegSink.
+func (l *leg) Mark(m media.Mark) {
+	switch m.Kind {
+	case media.MarkStarted:
+		l.offset.Store(int64(m.Wall.Sub(l.call.info.Started) - pcm.Duration(m.At)))
+		l.show(push.LegLive)
+	case media.MarkStalled:
+		l.log().Info("leg stalled: no packets", "at", pcm.Duration(m.At))
+		l.show(push.LegWaiting)
+	case media.MarkResumed:
+		l.log().Info("leg resumed", "at", pcm.Duration(m.At))
+		l.show(push.LegLive)
+	case media.MarkSSRCChanged:
+		l.log().Info("leg changed its source", "at", pcm.Duration(m.At))
+	case media.MarkDigit:
+		l.log().Debug("telephone digit", "at", pcm.Duration(m.At))
+	}
+}
+
+// End implements media.LegSink.
+func (l *leg) End(e media.End, s media.LegStats) {
+	l.call.legEnded(l, e, s)
+	l.show(push.LegEnded)
+	l.queue.Close()
+}
+
+func (l *leg) show(s push.LegState) {
+	l.call.env.hub.Leg(l.call.info.ID, push.Leg{ID: l.info.ID, Role: l.info.Role.String(), Identity: l.info.Identity, State: s})
+}
+
+func (l *leg) log() *slog.Logger { return l.call.log.With("leg", l.info.ID) }
+
+// work carries frames to the recogniser until the leg ends and its last words
+// are known.
+func (l *leg) work(ctx context.Context) {
+	defer func() {
+		if err := l.stream.Close(); err != nil {
+			l.log().Error("closing the recogniser's stream", "error", err)
+		}
+	}()
+	var f pcm.Frame
+	for l.queue.Pop(ctx, &f) {
+		l.heard = f.End()
+		hs, err := l.stream.Accept(&f, l.detector.Accept(&f))
+		l.hear(hs, true)
+		if err != nil {
+			l.log().Error("recognition failed; the leg is no longer transcribed", "error", err)
+			l.drain(ctx)
+			return
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, finishLimit)
+	defer cancel()
+	hs, err := l.stream.Finish(ctx)
+	l.hear(hs, false)
+	if err != nil {
+		l.log().Error("the last words were not recognised", "error", err)
+	}
+}
+
+// drain waits for the leg's end when its audio is of no more use.
+func (l *leg) drain(ctx context.Context) {
+	var f pcm.Frame
+	for l.queue.Pop(ctx, &f) {
+	}
+}
+
+// hear passes hypotheses on. While audio still comes, live, their lag against
+// it is measured.
+func (l *leg) hear(hs []asr.Hypothesis, live bool) {
+	for i := range hs {
+		h := &hs[i]
+		if live {
+			l.measure(h)
+		}
+		*h = l.call.hear(l, *h)
+		if h.Final && len(h.Words) > 0 {
+			l.recognised = append(l.recognised, spoken{
+				Role: l.info.Role.String(), StartMS: l.ms(h.Start), EndMS: l.ms(h.End), Text: h.Text(),
+			})
+		}
+	}
+}
+
+// measure keeps the lag of a hypothesis: of a final against the end of its
+// speech, and of each word that has become stable against the word's end.
+func (l *leg) measure(h *asr.Hypothesis) {
+	m := l.call.env.metrics
+	if h.Utterance != l.utterance {
+		l.utterance, l.stable = h.Utterance, 0
+	}
+	for ; l.stable < h.Stable; l.stable++ {
+		m.wordLag.Observe(seconds(pcm.Duration(l.heard - h.Words[l.stable].End)))
+	}
+	kind := "partial"
+	if h.Final {
+		kind = "final"
+		m.finalLag.Observe(seconds(pcm.Duration(l.heard - h.End)))
+	}
+	m.hypotheses.WithLabelValues(kind, l.info.Role.String()).Inc()
+}
+
+// ms places a sample of the leg on the call's clock, in milliseconds.
+func (l *leg) ms(sample int64) int64 {
+	return (time.Duration(l.offset.Load()) + pcm.Duration(sample)).Milliseconds()
+}
+
+func (l *leg) guidance() guidance.Leg {
+	return guidance.Leg{ID: l.info.ID, Role: l.info.Role.String(), Offset: time.Duration(l.offset.Load())}
+}
+
+func (l *leg) shown(h *asr.Hypothesis) push.Utterance {
+	u := push.Utterance{
+		Role: l.info.Role.String(), No: h.Utterance, Revision: h.Revision, Final: h.Final, Stable: h.Stable,
+		StartMS: l.ms(h.Start), EndMS: l.ms(h.End), Words: make([]push.Word, len(h.Words)),
+	}
+	for i, w := range h.Words {
+		u.Words[i] = push.Word{Text: w.Text, StartMS: l.ms(w.Start), EndMS: l.ms(w.End)}
+	}
+	return u
+}
