@@ -1,0 +1,126 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"sidetone/cmd/sidetone/internal/app"
+	"sidetone/cmd/sidetone/internal/demo"
+)
+
+// demoAgent is whose page shows the demo call.
+const demoAgent = "demo"
+
+func demoCmd() *cobra.Command {
+	var configPath string
+	var wait time.Duration
+	var once bool
+	c := &cobra.Command{
+		Use:   "demo",
+		Short: "Start the server and play a recorded bank call into it, as RTP",
+		Long: `Starts the server as "serve" does and plays a recorded call of two parties into
+it: real RTP packets over loopback, at the pace of speech. Open the printed page
+and watch. The server stays up for another call until Ctrl-C.`,
+		Example: `  sidetone demo
+  sidetone demo --wait 30s      time to open the page first`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			a, err := start(configPath, cmd.ErrOrStderr())
+			if err != nil {
+				return err
+			}
+			if err := announce(cmd.OutOrStdout(), a, demoAgent); err != nil {
+				return err
+			}
+			ctx, cancel := context.WithCancel(cmd.Context())
+			defer cancel()
+			served := make(chan error, 1)
+			go func() { served <- a.Run(ctx) }()
+			played := make(chan error, 1)
+			go func() { played <- playDemo(ctx, a, cmd.OutOrStdout(), wait, once) }()
+
+			var errPlay error
+			select {
+			case err := <-served:
+				cancel()
+				<-played
+				return err
+			case errPlay = <-played:
+				// Without a player there is nothing to stay up for.
+				cancel()
+			}
+			if errors.Is(errPlay, context.Canceled) {
+				errPlay = nil
+			}
+			return errors.Join(errPlay, <-served)
+		},
+	}
+	c.Flags().StringVarP(&configPath, "config", "c", "", "configuration file (see `sidetone config`); empty: the defaults")
+	c.Flags().DurationVar(&wait, "wait", 5*time.Second, "time before the call begins")
+	c.Flags().BoolVar(&once, "once", false, "stop when the call is over")
+	return c
+}
+
+// playDemo plays the call, and again for every Enter on a terminal, until ctx
+// ends.
+func playDemo(ctx context.Context, a *app.App, out io.Writer, wait time.Duration, once bool) error {
+	audio, err := demo.Call()
+	if err != nil {
+		return err
+	}
+	say := func(format string, args ...any) { _, _ = fmt.Fprintf(out, format+"\n", args...) }
+	say("\nThe call begins in %v: open the agent's page now.", wait)
+	if err := sleep(ctx, wait); err != nil {
+		return err
+	}
+	enter := make(chan struct{})
+	if interactive(os.Stdin) && !once {
+		// The read of a terminal cannot be cancelled: it ends with the process.
+		go func() {
+			in := bufio.NewScanner(os.Stdin)
+			for in.Scan() {
+				select {
+				case enter <- struct{}{}:
+				case <-ctx.Done():
+					return
+				}
+			}
+		}()
+	}
+	for {
+		if err := placeCall(ctx, placement{server: a.URL(), agent: demoAgent, audio: audio, codec: "PCMU"}, out); err != nil {
+			return err
+		}
+		if once {
+			return nil
+		}
+		say("\nThe call is over; the server stays up for the next one.")
+		say("  Your own: sidetone call FILE.wav --server %s --agent %s", a.URL(), demoAgent)
+		if interactive(os.Stdin) {
+			say("  Again:    press Enter.     Stop: Ctrl-C.")
+		}
+		select {
+		case <-enter:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

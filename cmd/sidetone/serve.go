@@ -1,0 +1,63 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"sidetone/cmd/sidetone/internal/app"
+)
+
+func serveCmd() *cobra.Command {
+	var configPath string
+	c := &cobra.Command{
+		Use:   "serve",
+		Short: "Start the server: it waits for calls and serves the agents' pages",
+		Long: `Starts the server. A PBX opens a call with one HTTP request, which names the
+call, the agent and the legs; the answer says to which UDP port each leg's RTP
+goes. The agent's page is at /agent/NAME.`,
+		Example: `  sidetone serve
+  sidetone serve -c sidetone.yaml
+  curl -d '{"agent":"ann","legs":[{"role":"agent"},{"role":"customer"}]}' http://127.0.0.1:8080/v1/calls`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			a, err := start(configPath, cmd.ErrOrStderr())
+			if err != nil {
+				return err
+			}
+			if err := announce(cmd.OutOrStdout(), a, "NAME"); err != nil {
+				return err
+			}
+			return a.Run(cmd.Context())
+		},
+	}
+	c.Flags().StringVarP(&configPath, "config", "c", "", "configuration file (see `sidetone config`); empty: the defaults")
+	return c
+}
+
+// start loads the configuration and builds the server, its ports already open.
+func start(configPath string, logTo io.Writer) (*app.App, error) {
+	cfg, err := app.LoadConfig(configPath)
+	if err != nil {
+		return nil, err
+	}
+	log, err := cfg.Log.Logger(logTo)
+	if err != nil {
+		return nil, err
+	}
+	return app.New(cfg, version, log)
+}
+
+func announce(w io.Writer, a *app.App, agent string) error {
+	_, err := fmt.Fprintf(w, "Agent's page:  %s/agent/%s\nCalls' API:    %s/v1/calls\nMetrics:       %s/metrics\n",
+		a.URL(), agent, a.URL(), a.URL())
+	return err
+}
+
+// interactive says whether f is a terminal that a person types into.
+func interactive(f *os.File) bool {
+	st, err := f.Stat()
+	return err == nil && st.Mode()&os.ModeCharDevice != 0
+}
