@@ -1,12 +1,11 @@
 #!/usr/bin/env python3
 """Runs faster-whisper over the samples that Sidetone hears, for comparison.
 
-Usage: faster_whisper.py SIDETONE MODEL OUT.tsv [--compute int8,float32]
+Usage: faster_whisper.py SIDETONE OUT.tsv [--model NAME] [--compute int8,float32]
                          [--venv DIR] [options of `sidetone bench samples`]
 
-SIDETONE is the program, MODEL a folder with a CTranslate2 Whisper model (the
-one that Sidetone uses, to compare engines and not weights), OUT.tsv what
-`sidetone bench wer` prints. Decoding is greedy: temperature 0, no fallback, no
+SIDETONE is the program, OUT.tsv what `sidetone bench wer` prints. The weights
+are Sidetone's own, to compare engines and not weights. Decoding is greedy: temperature 0, no fallback, no
 timestamps, no previous text, no voice activity detection, one thread; that is
 what `sidetone bench asr --mode whole` does.
 
@@ -70,8 +69,8 @@ def processor_time():
 def main():
     a = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     a.add_argument("sidetone")
-    a.add_argument("model")
     a.add_argument("out")
+    a.add_argument("--model", default="whisper-tiny.en")
     a.add_argument("--compute", default="int8,float32")
     a.add_argument("--venv", default=cache())
     args, options = a.parse_known_args()
@@ -80,11 +79,14 @@ def main():
     os.environ["OMP_NUM_THREADS"] = "1"
     from faster_whisper import WhisperModel
 
-    name = os.path.basename(os.path.normpath(args.model)).removeprefix("whisper-")
+    name = args.model.removeprefix("whisper-")
+    path = subprocess.run([args.sidetone, "models", "path", args.model], stdout=subprocess.PIPE, text=True)
+    if path.returncode != 0:
+        sys.exit(path.returncode)
     with open(args.out, "w", encoding="utf-8") as out:
         print(*COLUMNS, sep="\t", file=out)
         for compute in args.compute.split(","):
-            model = WhisperModel(args.model, device="cpu", compute_type=compute, cpu_threads=1)
+            model = WhisperModel(path.stdout.strip(), device="cpu", compute_type=compute, cpu_threads=1)
             for done, (kind, condition, clip, ref, x) in enumerate(clips(args.sidetone, options), 1):
                 before = processor_time()
                 segments, _ = model.transcribe(

