@@ -1,8 +1,6 @@
 package whisper
 
 import (
-	"slices"
-
 	"sidetone/asr/whisper/model"
 )
 
@@ -20,9 +18,12 @@ const (
 )
 
 const (
-	// The reference's thresholds (openai/whisper, transcribe.py).
+	// The reference's thresholds (openai/whisper, transcribe.py), but for
+	// minLogProb: there -1. On noise, tones and silence the model gives the
+	// absence of speech 0.73 or more and its text -0.9 or less; on speech 0.36
+	// at most, and in babble as loud as 10 dB below it 0.58.
 	maxCompression = 2.4
-	minLogProb     = -1.0
+	minLogProb     = -0.8
 	maxNoSpeech    = 0.6
 	// maxRate is a rate of words that no talker keeps up, moreWords what a
 	// short utterance may have on top.
@@ -30,55 +31,51 @@ const (
 	moreWords = 3
 )
 
-// examine judges the decode of so many seconds of audio.
-func examine(r *model.Result, seconds float64) verdict {
-	if r.NoSpeechProb > maxNoSpeech && r.AvgLogProb < minLogProb {
-		return noSpeech
-	}
-	if r.CompressionRatio > maxCompression {
-		return looping
-	}
-	words := make([]string, 0, len(r.Words))
+// examine judges the decode of so many seconds of audio; context is the
+// encoder's, in frames.
+func examine(r *model.Result, seconds float64, context int) verdict {
+	var words []string
 	for _, w := range r.Words {
 		if n := normal(w.Text); n != "" {
 			words = append(words, n)
 		}
 	}
-	if _, ok := loop(words); ok {
-		return looping
+	v := fine
+	if _, ok := loop(words, context < fullContext); ok || r.CompressionRatio > maxCompression {
+		v = looping
+	} else if r.Truncated || float64(len(words)) > maxRate*seconds+moreWords {
+		v = excess
 	}
-	if r.Truncated || float64(len(words)) > maxRate*seconds+moreWords {
-		return excess
+	if r.NoSpeechProb > maxNoSpeech && (v != fine || r.AvgLogProb < minLogProb) {
+		return noSpeech
 	}
-	return fine
+	return v
 }
 
 // loop finds words that repeat without a break and says where the first
-// repetition begins. People repeat themselves too, above all digits; a loop
-// goes on longer.
-func loop(words []string) (at int, ok bool) {
+// repetition begins. A loop repeats a word or two many times, or, on a context
+// that is too short, says a whole sentence twice. People repeat themselves
+// too, so the second is only for the suspicious.
+func loop(words []string, suspicious bool) (at int, ok bool) {
 	for i := range words {
-		for n := 1; n <= 12 && i+2*n <= len(words); n++ {
-			times := 1
-			for j := i + n; j+n <= len(words) && slices.Equal(words[i:i+n], words[j:j+n]); j += n {
-				times++
+		for n := 1; i+2*n <= len(words); n++ {
+			same := 0
+			for i+n+same < len(words) && words[i+same] == words[i+n+same] {
+				same++
 			}
-			if times >= loopTimes(n) {
+			need := 2 * n
+			switch {
+			case n == 1:
+				need = 5
+			case n == 2:
+				need = 6
+			case n >= 4 && suspicious:
+				need = n
+			}
+			if same >= need {
 				return i + n, true
 			}
 		}
 	}
 	return 0, false
-}
-
-// loopTimes is how often n words must stand one after the other to be a loop.
-func loopTimes(n int) int {
-	switch n {
-	case 1:
-		return 6
-	case 2:
-		return 4
-	default:
-		return 3
-	}
 }

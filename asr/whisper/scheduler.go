@@ -13,7 +13,6 @@ type job struct {
 	utt      *utterance
 	final    bool
 	samples  []int16
-	prefix   []int
 	language string
 
 	born, deadline time.Time

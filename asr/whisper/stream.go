@@ -239,7 +239,6 @@ func (s *Stream) submit(u *utterance, n int, final bool) {
 	j := &job{
 		leg: s, utt: u, final: final,
 		samples:  u.samples[:n:n],
-		prefix:   u.tokens[:len(u.tokens):len(u.tokens)],
 		language: s.c.Language,
 		born:     now, deadline: now,
 		ctx: ctx, cancel: cancel,
@@ -294,8 +293,8 @@ func (s *Stream) take(d *done) {
 	if !d.final {
 		s.partial = nil
 		// Words may only become stable while the final can still be told.
-		if d.err == nil && d.out.refused == fine && u == s.open {
-			s.hyps = append(s.hyps, u.revise(&d.out, len(d.samples), s.e.p.holdBack))
+		if d.err == nil && d.out.refused <= looping && u == s.open {
+			s.hyps = append(s.hyps, u.revise(&d.out, len(d.samples), &s.e.p))
 		}
 		if d.err != nil && !errors.Is(d.err, context.Canceled) {
 			s.fail(d.err)

@@ -2,7 +2,6 @@ package whisper
 
 import (
 	"math"
-	"slices"
 
 	"sidetone/asr"
 	"sidetone/internal/pcm"
@@ -17,45 +16,41 @@ type utterance struct {
 	// submitted is how many samples the last partial was given.
 	submitted int
 
-	// stable words do not change any more; tokens spell them. tail is what the
-	// last hypothesis has after them.
-	stable []asr.Word
-	tokens []int
-	tail   []word
+	// stable words do not change any more. tail is what the last hypothesis
+	// has after them.
+	stable, tail []word
 }
 
 // revise takes a partial's decode of the first n samples, commits what it and
 // the one before agree on, and returns the new revision.
-func (u *utterance) revise(out *outcome, n int, holdBack int64) asr.Hypothesis {
+func (u *utterance) revise(out *outcome, n int, p *policy) asr.Hypothesis {
 	end := u.start + int64(n)
-	words := follow(&out.res, u.stable, len(u.tokens), u.start, end)
-	k := agreed(u.tail, words)
-	for k > 0 && words[k-1].End > end-holdBack {
-		k--
+	words := place(&out.res, u.start, end)
+	if out.refused == looping {
+		words = unloop(words, true)
 	}
-	u.commit(words[:k])
+	words = after(u.stable, words)
+	recognise(u.tail, words)
+	k := 0
+	for k < len(words) && p.settled(&words[k], end) {
+		k++
+	}
+	u.stable = append(u.stable, words[:k]...)
 	u.tail = words[k:]
 	return u.hypothesis(end)
-}
-
-func (u *utterance) commit(words []word) {
-	for _, w := range words {
-		u.stable = append(u.stable, w.Word)
-		u.tokens = append(u.tokens, w.tokens...)
-	}
 }
 
 // finish takes the final's decode. An utterance that turns out to be no speech
 // is withdrawn, stable words and all.
 func (u *utterance) finish(out *outcome) asr.Hypothesis {
-	words := follow(&out.res, u.stable, len(u.tokens), u.start, u.end)
+	words := place(&out.res, u.start, u.end)
 	switch out.refused {
 	case looping, excess:
-		words = unloop(u.stable, words)
+		words = unloop(words, false)
 	case noSpeech:
 		u.stable, words = nil, nil
 	}
-	u.commit(words)
+	u.stable = append(u.stable, after(u.stable, words)...)
 	u.tail = nil
 	h := u.hypothesis(u.end)
 	h.Final = true
@@ -64,7 +59,10 @@ func (u *utterance) finish(out *outcome) asr.Hypothesis {
 
 func (u *utterance) hypothesis(end int64) asr.Hypothesis {
 	u.revision++
-	words := slices.Clip(slices.Clone(u.stable))
+	words := make([]asr.Word, 0, len(u.stable)+len(u.tail))
+	for _, w := range u.stable {
+		words = append(words, w.Word)
+	}
 	for _, w := range u.tail {
 		words = append(words, w.Word)
 	}
@@ -75,21 +73,16 @@ func (u *utterance) hypothesis(end int64) asr.Hypothesis {
 	}
 }
 
-// unloop cuts words where they, or they and the stable words before them,
-// begin to repeat themselves.
-func unloop(stable []asr.Word, words []word) []word {
-	var all []string
-	for _, w := range stable {
-		all = append(all, normal(w.Text))
+// unloop cuts words where they begin to repeat themselves.
+func unloop(words []word, suspicious bool) []word {
+	all := make([]string, len(words))
+	for i, w := range words {
+		all[i] = w.normal
 	}
-	for _, w := range words {
-		all = append(all, w.normal)
+	if at, ok := loop(all, suspicious); ok {
+		return words[:at]
 	}
-	at, ok := loop(all)
-	if !ok {
-		return words
-	}
-	return words[:max(0, at-len(stable))]
+	return words
 }
 
 const (

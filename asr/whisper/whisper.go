@@ -135,10 +135,10 @@ func (e *Engine) Stats() *Stats { return &e.stats }
 // policy is what was found by measurement; see the tests that measure.
 type policy struct {
 	// pad is how much silence the encoder sees after the audio, in samples;
-	// its context is rounded up to a multiple of round frames (20 ms each),
-	// and is at least floor frames.
-	pad          int
-	round, floor int
+	// its context is rounded up to a multiple of round frames (20 ms each) and
+	// has at least so many for partials and for finals.
+	pad, round               int
+	partialFloor, finalFloor int
 	// firstPartial is how much audio the first partial waits for, in samples.
 	firstPartial int
 	// tail is how much audio after the end edge goes into the final.
@@ -146,6 +146,10 @@ type policy struct {
 	// holdBack is how far before the end of the audio a word must end to
 	// become stable.
 	holdBack int64
+	// sure is the confidence from which a second hypothesis makes a word
+	// stable; one less sure must be seen patience times more.
+	sure     float32
+	patience int
 	// quiet is the level relative to the utterance's speech, in dB, of a pause
 	// that is good enough to split at; it relaxes to 0 at the longest
 	// utterance.
@@ -154,10 +158,22 @@ type policy struct {
 
 func defaultPolicy() policy {
 	return policy{
-		pad: 2 * pcm.Rate, round: 50, floor: 200,
+		pad: 2 * pcm.Rate, round: 50,
+		partialFloor: 300, finalFloor: 500,
 		firstPartial: pcm.Rate * 85 / 100,
 		tail:         pcm.Rate * 3 / 10,
-		holdBack:     pcm.Rate * 3 / 10,
+		holdBack:     pcm.Rate * 4 / 10,
+		sure:         0.65,
+		patience:     6,
 		quiet:        -24,
 	}
+}
+
+// settled says whether a word becomes stable in a hypothesis of audio up to
+// end.
+func (p *policy) settled(w *word, end int64) bool {
+	if w.End > end-p.holdBack {
+		return false
+	}
+	return w.seen >= 1 && w.Confidence >= p.sure || w.seen >= p.patience
 }

@@ -1,6 +1,7 @@
 package whisper
 
 import (
+	"slices"
 	"strings"
 	"unicode"
 
@@ -9,14 +10,16 @@ import (
 	"sidetone/internal/pcm"
 )
 
-// word is a recognised word with the tokens that spell it.
+// word is a recognised word and its form for comparing.
 type word struct {
 	asr.Word
 	normal string
-	tokens []int
+	// seen counts the hypotheses in a row that had the word in its place
+	// before this one.
+	seen int
 }
 
-// normal is a word without case and punctuation, for comparing.
+// normal is a word without case and punctuation.
 func normal(s string) string {
 	return strings.Map(func(r rune) rune {
 		if unicode.IsLetter(r) || unicode.IsDigit(r) {
@@ -26,62 +29,83 @@ func normal(s string) string {
 	}, s)
 }
 
-// follow returns the words of r that come after the stable ones, which were
-// forced and are spelled by its first skip tokens. They are placed on the leg's
-// clock, on which the audio begins at start; they lie between the last stable
-// word and to, and do not overlap.
-func follow(r *model.Result, stable []asr.Word, skip int, start, to int64) []word {
-	var out []word
-	var loose []int // tokens of marks that stand before any word
+// place puts the words of r on the leg's clock, on which the audio begins at
+// start: they lie between start and end and do not overlap. Marks that stand
+// alone are left out.
+func place(r *model.Result, start, end int64) []word {
+	out := make([]word, 0, len(r.Words))
 	from := start
-	if len(stable) > 0 {
-		from = stable[len(stable)-1].End
-	}
 	for _, w := range r.Words {
-		if skip >= len(w.Tokens) {
-			skip -= len(w.Tokens)
-			continue
-		}
-		tokens, text := w.Tokens[skip:], strings.TrimSpace(w.Text)
-		if skip > 0 && len(stable) > 0 {
-			// The last stable word was continued: what is new stands alone.
-			text = strings.TrimPrefix(text, stable[len(stable)-1].Text)
-		}
-		skip = 0
-		n := normal(text)
+		n := normal(w.Text)
 		if n == "" {
-			// A mark of its own belongs to the word before it.
-			if len(out) > 0 {
-				last := &out[len(out)-1]
-				last.tokens = append(last.tokens, tokens...)
-			} else {
-				loose = append(loose, tokens...)
-			}
 			continue
 		}
-		s := min(max(start+int64(w.Start*pcm.Rate), from), to)
-		e := min(max(start+int64(w.End*pcm.Rate), s), to)
+		s := min(max(start+int64(w.Start*pcm.Rate), from), end)
+		e := min(max(start+int64(w.End*pcm.Rate), s), end)
 		from = e
-		out = append(out, word{
-			Word: asr.Word{
-				Text:       text,
-				Start:      s,
-				End:        e,
-				Confidence: min(max(w.Prob, 0), 1),
-			},
-			normal: n,
-			tokens: append(loose, tokens...),
-		})
-		loose = nil
+		out = append(out, word{normal: n, Word: asr.Word{
+			Text:       strings.TrimSpace(w.Text),
+			Start:      s,
+			End:        e,
+			Confidence: min(max(w.Prob, 0), 1),
+		}})
 	}
 	return out
 }
 
-// agreed is the number of leading words that two hypotheses share.
-func agreed(a, b []word) int {
-	n := 0
-	for n < len(a) && n < len(b) && a[n].normal == b[n].normal {
-		n++
+// after returns the words that come after the stable ones, of which a newer
+// decode may have heard some otherwise. It aligns the two by the fewest edits;
+// of equally good places it takes the one nearest in time.
+func after(stable, words []word) []word {
+	if len(stable) == 0 {
+		return words
 	}
-	return n
+	// row[j] is the least number of edits between the stable words so far and
+	// words[:j].
+	row := make([]int, len(words)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i, s := range stable {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j, w := range words {
+			best := diagonal
+			if s.normal != w.normal {
+				best++
+			}
+			best = min(best, row[j]+1, row[j+1]+1)
+			diagonal, row[j+1] = row[j+1], best
+		}
+	}
+	last := stable[len(stable)-1].End
+	apart := func(j int) int64 {
+		if j == 0 {
+			return last
+		}
+		return max(words[j-1].End-last, last-words[j-1].End)
+	}
+	cut := 0
+	for j := 1; j < len(row); j++ {
+		if row[j] < row[cut] || row[j] == row[cut] && apart(j) < apart(cut) {
+			cut = j
+		}
+	}
+	rest := slices.Clone(words[cut:])
+	for i := range rest {
+		rest[i].Start = max(rest[i].Start, last)
+		rest[i].End = max(rest[i].End, last)
+	}
+	return rest
+}
+
+// recognise counts, for the leading words that two hypotheses share, in how
+// many hypotheses in a row each has been seen.
+func recognise(before, words []word) {
+	for i := range words {
+		if i == len(before) || before[i].normal != words[i].normal {
+			return
+		}
+		words[i].seen = before[i].seen + 1
+	}
 }

@@ -47,10 +47,9 @@ func (w *worker) run(j *job) (outcome, error) {
 		return outcome{}, nil
 	}
 	o := model.Options{
-		Context:   w.p.context(len(w.samples)),
-		Prefix:    j.prefix,
+		Context:   w.p.context(len(w.samples), j.final),
 		WordTimes: true,
-		MaxTokens: max(tokensMore, int(tokensPerSecond*seconds)+tokensMore-len(j.prefix)),
+		MaxTokens: int(tokensPerSecond*seconds) + tokensMore,
 		Language:  j.language,
 	}
 	out, err := w.decode(j, o, seconds)
@@ -68,7 +67,7 @@ func (w *worker) decode(j *job, o model.Options, seconds float64) (outcome, erro
 		return outcome{}, err
 	}
 	w.stats.Samples.Add(int64(len(w.samples)))
-	out := outcome{res: res, refused: examine(&res, seconds)}
+	out := outcome{res: res, refused: examine(&res, seconds, o.Context)}
 	switch out.refused {
 	case looping:
 		w.stats.Loops.Add(1)
@@ -81,8 +80,12 @@ func (w *worker) decode(j *job, o model.Options, seconds float64) (outcome, erro
 }
 
 // context is the number of encoder frames for n samples.
-func (p policy) context(n int) int {
-	frames := max((n+p.pad+frameSamples-1)/frameSamples, p.floor)
+func (p policy) context(n int, final bool) int {
+	floor := p.partialFloor
+	if final {
+		floor = p.finalFloor
+	}
+	frames := max((n+p.pad+frameSamples-1)/frameSamples, floor)
 	frames = (frames + p.round - 1) / p.round * p.round
 	return min(frames, fullContext)
 }
