@@ -62,6 +62,21 @@ func TestHandler(t *testing.T) {
 	}
 }
 
+// TestEveryFileIsServed says that no embedded file was forgotten.
+func TestEveryFileIsServed(t *testing.T) {
+	h := Handler()
+	each(t, func(name, text string) {
+		if strings.HasSuffix(name, ".html") {
+			return
+		}
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, httptest.NewRequest("GET", "/pane/"+name, nil))
+		if w.Code != 200 || w.Body.String() != text {
+			t.Errorf("%s: status %d, %d bytes of %d", name, w.Code, w.Body.Len(), len(text))
+		}
+	})
+}
+
 // each calls f with every embedded file.
 func each(t *testing.T, f func(name, text string)) {
 	t.Helper()

@@ -13,14 +13,12 @@
 package pane
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"embed"
 	"encoding/base64"
 	"net/http"
-	"path"
 	"time"
-
-	"bytes"
 )
 
 //go:embed static
@@ -36,15 +34,11 @@ func Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /{$}", file("index.html"))
 	mux.Handle("GET /agent/{name}", file("agent.html"))
-	entries, err := files.ReadDir("static")
-	if err != nil {
-		// The folder is part of the binary: it is there or nothing builds.
-		panic(err)
-	}
-	for _, e := range entries {
-		if path.Ext(e.Name()) != ".html" {
-			mux.Handle("GET /pane/"+e.Name(), file(e.Name()))
-		}
+	for _, name := range []string{
+		"app.js", "boot.js", "cards.js", "dom.js", "index.js", "link.js", "prefs.js", "search.js", "strings.js", "transcript.js",
+		"pane.css", "icon.svg",
+	} {
+		mux.Handle("GET /pane/"+name, file(name))
 	}
 	return mux
 }
@@ -54,7 +48,7 @@ func Handler() http.Handler {
 func file(name string) http.Handler {
 	b, err := files.ReadFile("static/" + name)
 	if err != nil {
-		panic(err)
+		return http.NotFoundHandler()
 	}
 	sum := sha256.Sum256(b)
 	etag := `"` + base64.RawURLEncoding.EncodeToString(sum[:12]) + `"`

@@ -413,7 +413,7 @@ func (p *pane) receive(kind int, b []byte, now time.Time) {
 		err = errors.New("want a text message, not a binary one")
 	}
 	if err != nil {
-		p.mistake(problem{Code: "bad_message", About: clip(m.Type), ID: m.ID, Text: err.Error()}, now)
+		p.mistake(problem{Code: "bad_message", About: m.Type, ID: m.ID, Text: err.Error()}, now)
 		return
 	}
 	switch m.Type {
@@ -452,15 +452,8 @@ func (p *pane) mistake(e problem, now time.Time) {
 
 func (p *pane) answer(e problem) {
 	e.Type = "error"
+	e.About = e.About[:min(len(e.About), 32)]
 	p.send(e)
-}
-
-// clip keeps an echoed word short.
-func clip(s string) string {
-	if len(s) > 32 {
-		return ""
-	}
-	return s
 }
 
 // bucket is a token bucket; it starts full.

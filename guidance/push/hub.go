@@ -136,35 +136,14 @@ type Config struct {
 }
 
 func (c *Config) validate() error {
-	for _, n := range []struct {
-		name     string
-		v        *int
-		standard int
-	}{
-		{"Queue", &c.Queue, 16}, {"History", &c.History, 400}, {"Cards", &c.Cards, 64},
-		{"EndedCalls", &c.EndedCalls, 256}, {"PanesPerAgent", &c.PanesPerAgent, 8},
-	} {
-		if *n.v < 0 {
-			return fmt.Errorf("push: %s is %d, must not be negative", n.name, *n.v)
-		}
-		if *n.v == 0 {
-			*n.v = n.standard
-		}
-	}
-	for _, d := range []struct {
-		name     string
-		v        *time.Duration
-		standard time.Duration
-	}{
-		{"PingEvery", &c.PingEvery, 15 * time.Second}, {"PongWait", &c.PongWait, 40 * time.Second},
-		{"WriteTimeout", &c.WriteTimeout, 5 * time.Second}, {"SearchTimeout", &c.SearchTimeout, 5 * time.Second},
-	} {
-		if *d.v < 0 {
-			return fmt.Errorf("push: %s is %v, must not be negative", d.name, *d.v)
-		}
-		if *d.v == 0 {
-			*d.v = d.standard
-		}
+	err := errors.Join(
+		orStandard("Queue", &c.Queue, 16), orStandard("History", &c.History, 400), orStandard("Cards", &c.Cards, 64),
+		orStandard("EndedCalls", &c.EndedCalls, 256), orStandard("PanesPerAgent", &c.PanesPerAgent, 8),
+		orStandard("PingEvery", &c.PingEvery, 15*time.Second), orStandard("PongWait", &c.PongWait, 40*time.Second),
+		orStandard("WriteTimeout", &c.WriteTimeout, 5*time.Second), orStandard("SearchTimeout", &c.SearchTimeout, 5*time.Second),
+	)
+	if err != nil {
+		return err
 	}
 	if c.PongWait <= c.PingEvery {
 		return fmt.Errorf("push: PongWait %v must be longer than PingEvery %v", c.PongWait, c.PingEvery)
@@ -181,6 +160,15 @@ func (c *Config) validate() error {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
+	return nil
+}
+
+// orStandard puts the standard in the place of zero.
+func orStandard[T int | time.Duration](name string, v *T, standard T) error {
+	if *v < 0 {
+		return fmt.Errorf("push: %s is %v, must not be negative", name, *v)
+	}
+	*v = cmp.Or(*v, standard)
 	return nil
 }
 
@@ -259,13 +247,12 @@ func (h *Hub) CallStarted(c Call) error {
 		return fmt.Errorf("push: call %q is already running", c.ID)
 	}
 	h.forget(c.ID)
-	r := h.room(c.Agent)
-	for _, old := range slices.Clone(r.calls) {
+	for _, old := range slices.Clone(h.room(c.Agent).calls) {
 		if old.ended != nil {
 			h.forget(old.info.ID)
 		}
 	}
-	r = h.room(c.Agent)
+	r := h.room(c.Agent)
 	k := &call{info: c}
 	r.calls = append(r.calls, k)
 	h.calls[c.ID] = k
@@ -362,9 +349,9 @@ func (h *Hub) Cards(callID string) []CardRecord {
 	if c == nil {
 		return nil
 	}
-	rs := make([]CardRecord, 0, len(c.cards))
-	for _, k := range c.cards {
-		rs = append(rs, CardRecord{k.Card, k.State, k.paintedAt, k.latency})
+	rs := make([]CardRecord, len(c.cards))
+	for i, k := range c.cards {
+		rs[i] = CardRecord{k.Card, k.State, k.paintedAt, k.latency}
 	}
 	return rs
 }

@@ -393,9 +393,14 @@ type searcher func(context.Context, Query) ([]Result, error)
 func (s searcher) Search(ctx context.Context, q Query) ([]Result, error) { return s(ctx, q) }
 
 func TestSearch(t *testing.T) {
-	ended := make(chan error, 1)
+	began, ended := make(chan struct{}), make(chan error, 1)
 	h := newHub(t, Config{SearchTimeout: time.Second, Searcher: searcher(func(ctx context.Context, q Query) ([]Result, error) {
 		switch q.Text {
+		case "stuck":
+			close(began)
+			<-ctx.Done()
+			ended <- ctx.Err()
+			return nil, ctx.Err()
 		case "slow":
 			<-ctx.Done()
 			ended <- ctx.Err()
@@ -442,9 +447,12 @@ func TestSearch(t *testing.T) {
 	if err := <-ended; !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("the search ended with %v", err)
 	}
-	p.send(`{"type":"search","id":7,"text":"slow"}`)
+	p.send(`{"type":"search","id":7,"text":"stuck"}`)
+	<-began
 	p.conn.Close()
-	<-ended
+	if err := <-ended; !errors.Is(err, context.Canceled) {
+		t.Errorf("the search ended with %v", err)
+	}
 }
 
 func TestSearchOff(t *testing.T) {

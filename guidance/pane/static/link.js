@@ -23,6 +23,8 @@ export class Link {
 
   connect() {
     clearTimeout(this.retry);
+    clearTimeout(this.watch);
+    this.watch = setTimeout(() => this.abandon(), pongWithin);
     this.set(this.failures ? "reconnecting" : "connecting");
     const s = this.socket = new WebSocket(this.url);
     s.onmessage = (e) => { if (s === this.socket) this.receive(JSON.parse(e.data)); };
