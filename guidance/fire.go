@@ -109,13 +109,27 @@ func (s *Session) spend(ev []Event, c *Card, now time.Time) ([]Event, bool) {
 	}
 	if len(s.live) >= b.Live {
 		least := slices.MinFunc(s.live, func(a, b *standing) int {
-			return cmp.Or(a.Priority-b.Priority, a.Born.Compare(b.Born))
+			// Those that have been read go first.
+			return cmp.Or(rank(s.read(b, now))-rank(s.read(a, now)), a.Priority-b.Priority, a.Born.Compare(b.Born))
 		})
-		if least.Priority >= c.Priority && !urgent {
+		if least.Priority >= c.Priority && !urgent && !s.read(least, now) {
 			return ev, false
 		}
 		ev = s.withdraw(ev, Displaced, func(c *standing) bool { return c == least })
 	}
 	s.recent = append(s.recent, now)
 	return ev, true
+}
+
+// read says whether a card has stood so long that the agent has had their look
+// at it. Urgent cards stay as long as they live.
+func (s *Session) read(c *standing, now time.Time) bool {
+	return c.Priority < s.c.Budget.Urgent && now.Sub(c.Born) >= settled
+}
+
+func rank(first bool) int {
+	if first {
+		return 1
+	}
+	return 0
 }

@@ -14,8 +14,8 @@ type Mention struct {
 	Score float64
 	// Phrase is the pattern that matched, as it was written.
 	Phrase string
-	// Words prove the intent, in the order spoken. They may begin in an
-	// earlier utterance of the same leg.
+	// Words prove the intent: from the first to the last that matched, in the
+	// order spoken. They may begin in an earlier utterance of the same leg.
 	Words []Ref
 }
 

@@ -35,7 +35,8 @@ type Budget struct {
 	// PerMinute and PerCall bound the cards shown, 6 and 40 by default.
 	PerMinute, PerCall int
 	// Live is how many stand at once, 4 by default. A more important card takes
-	// the place of the least important one.
+	// the place of the least important one, and any card that of one which has
+	// stood for 45 s and is not urgent.
 	Live int
 	// Urgent is the priority from which cards are shown whatever was spent, 90
 	// by default.
@@ -201,6 +202,8 @@ type standing struct {
 const (
 	// sure is the evidence from which something counts as said.
 	sure = 0.7
+	// settled is how long a card keeps its place against a lesser one.
+	settled = 45 * time.Second
 	// memory is how long evidence of one utterance supports that of another.
 	memory = 2 * time.Minute
 )

@@ -274,6 +274,14 @@ func TestSessions(t *testing.T) {
 		{"a lesser card does not displace", Budget{Live: 1}, []Rule{rule("mid", nil), rule("low", func(r *Rule) { r.Card.Priority = 10 })}, []step{
 			{1, customer, "mid low", 1, 1, "+mid"},
 		}},
+		{"unless the other has been read", Budget{Live: 1}, []Rule{rule("mid", nil), rule("low", func(r *Rule) { r.Card.Priority = 10 })}, []step{
+			{1, customer, "mid", 1, 1, "+mid"},
+			{46, customer, "low", 2, 1, "-mid:displaced +low"},
+		}},
+		{"and is not urgent", Budget{Live: 1}, []Rule{rule("urgent", func(r *Rule) { r.Card.Priority = 95 }), rule("low", nil)}, []step{
+			{1, customer, "urgent", 1, 1, "+urgent"},
+			{46, customer, "low", 2, 1, ""},
+		}},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {

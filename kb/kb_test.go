@@ -12,12 +12,11 @@ import (
 	"testing/fstest"
 	"time"
 
-	"go.uber.org/goleak"
+	"sidetone/internal/leaktest"
 )
 
-// The library starts four workers when it is loaded and keeps them.
 func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("github.com/blevesearch/bleve_index_api.AnalysisWorker"))
+	leaktest.Main(m, leaktest.BleveWorker)
 }
 
 func day(s string) time.Time {

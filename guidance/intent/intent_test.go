@@ -97,7 +97,7 @@ func TestPhrases(t *testing.T) {
 	cases := []struct{ phrase, unless, said, want string }{
 		{"lost my card", "", "well I lost my card, sorry", "lost my card,"},
 		{"lost my card", "", "I lost the card", ""},
-		{"lost ... card", "", "I lost my new blue debit card", "lost card"},
+		{"lost ... card", "", "I lost my new blue debit card", "lost my new blue debit card"},
 		{"lost ...2 card", "", "I lost my new blue debit card", ""},
 		{"lost ...1 card", "", "lost card", "lost card"},
 		{"(lost|misplaced) [my|the] card", "", "misplaced card", "misplaced card"},
@@ -117,7 +117,7 @@ func TestPhrases(t *testing.T) {
 		{"check balance", "", "check uh balance", "check balance"},
 		{"my card", "", "my my card", "my card"},
 		{"卡丢了", "", "我的卡丢了", "我的卡丢了"},
-		{"卡 ...3 丢", "", "卡 昨天 丢 了", "卡 丢"},
+		{"卡 ...3 丢", "", "卡 昨天 丢 了", "卡 昨天 丢"},
 		{"谢谢", "", "谢谢", "谢谢"},
 		{"lost my card", "not lost", "I have not lost my card", ""},
 		{"lost my card", "not lost", "I have not, no, I lost my card", "lost my card"},
@@ -240,6 +240,7 @@ func TestTheSurestPhraseCounts(t *testing.T) {
 	}
 	want := []guidance.Ref{
 		{Utterance: 2, Index: 2, Text: "check", Start: 1<<40 + 9600, End: 1<<40 + 13600},
+		{Utterance: 2, Index: 3, Text: "my", Start: 1<<40 + 14400, End: 1<<40 + 18400},
 		{Utterance: 2, Index: 4, Text: "balance", Start: 1<<40 + 19200, End: 1<<40 + 23200},
 	}
 	if !reflect.DeepEqual(ms[0].Words, want) {

@@ -125,11 +125,13 @@ func (l *Listener) spot(fresh int) {
 	}
 }
 
-// refs are the words on the path, each once however many tokens it has.
+// refs are the words from the path's first to its last, each once however many
+// tokens it has. Those between the words that matched belong to the proof: a
+// quotation with holes is hard to read and hard to find again.
 func (l *Listener) refs(path []int) []guidance.Ref {
-	out := make([]guidance.Ref, 0, len(path))
-	for _, at := range path {
-		r := l.row[at]
+	first, last := path[0], path[len(path)-1]
+	out := make([]guidance.Ref, 0, last-first+1)
+	for _, r := range l.row[first : last+1] {
 		if n := len(out); n == 0 || out[n-1].Utterance != r.Utterance || out[n-1].Index != r.Index {
 			out = append(out, r)
 		}

@@ -63,7 +63,7 @@ func (a *App) build(cfg Config) error {
 	if a.index, err = loadKnowledge(cfg.Guidance.Knowledge); err != nil {
 		return err
 	}
-	rules, err := loadPlaybook(cfg.Guidance.Playbook)
+	rules, err := loadPlaybook(cfg.Guidance.Playbook, a.index)
 	if err != nil {
 		return err
 	}

@@ -93,18 +93,28 @@ func loadKnowledge(folder string) (*kb.Index, error) {
 	return index, nil
 }
 
-// loadPlaybook compiles the configured file, or the built-in playbook.
-func loadPlaybook(file string) (*guidance.Playbook, error) {
+// loadPlaybook compiles the configured file, or the built-in playbook. Every
+// element that it shows must be in the index.
+func loadPlaybook(file string, index *kb.Index) (*guidance.Playbook, error) {
+	p, err := readPlaybook(file)
+	if err != nil {
+		return nil, fmt.Errorf("guidance.playbook: %w", err)
+	}
+	for _, id := range p.Elements() {
+		if _, ok := index.Get(id, kb.View{Channel: "agent", Now: time.Now()}); !ok {
+			return nil, fmt.Errorf("guidance.playbook: %s shows element %q, which the knowledge base does not have for agents today", p.Name, id)
+		}
+	}
+	return p, nil
+}
+
+func readPlaybook(file string) (*guidance.Playbook, error) {
 	if file == "" {
 		return playbook.RetailBank()
 	}
 	src, err := os.ReadFile(file)
 	if err != nil {
-		return nil, fmt.Errorf("guidance.playbook: %w", err)
+		return nil, err
 	}
-	p, err := playbook.Parse(file, src)
-	if err != nil {
-		return nil, fmt.Errorf("guidance.playbook: %w", err)
-	}
-	return p, nil
+	return playbook.Parse(file, src)
 }
