@@ -164,7 +164,11 @@ func open(t *testing.T, browser context.Context, emulate ...chromedp.Action[chro
 	mux.Handle(push.Route, hub)
 	mux.Handle("/", Handler())
 	mux.HandleFunc("GET /v1/calls", func(w http.ResponseWriter, _ *http.Request) {
-		if err := json.NewEncoder(w).Encode(hub.Running()); err != nil {
+		calls := []map[string]any{{"call": "old", "agent": "nobody", "started": time.Now(), "state": "ended"}}
+		for _, c := range hub.Running() {
+			calls = append(calls, map[string]any{"call": c.ID, "agent": c.Agent, "started": c.Started, "state": "running"})
+		}
+		if err := json.NewEncoder(w).Encode(map[string]any{"calls": calls}); err != nil {
 			t.Error(err)
 		}
 	})

@@ -8,11 +8,10 @@ async function refresh() {
   try {
     const answer = await fetch("/v1/calls", { headers: { Accept: "application/json" } });
     if (!answer.ok) throw new Error(answer.statusText);
-    const body = await answer.json();
-    const calls = Array.isArray(body) ? body : body.calls ?? [];
+    const calls = (await answer.json()).calls.filter((c) => c.state === "running");
     $("running").replaceChildren(...calls.map((c) => el("li", {},
       el("a", { href: page(c.agent) }, c.agent),
-      el("span", { class: "meta" }, `${c.id} · ${clock(Date.now() - Date.parse(c.started))}`))));
+      el("span", { class: "meta" }, `${c.call} · ${clock(Date.now() - Date.parse(c.started))}`))));
     $("none").textContent = calls.length ? "" : t("noneRunning");
   } catch {
     $("running").replaceChildren();
