@@ -4,6 +4,9 @@
 // tokens with it.
 //
 // A Model is immutable and shared; a Decoder belongs to one goroutine.
+//
+// The package is longer than others of the house because search and word times
+// work on the caches of the decoder, which nobody else should see.
 package model
 
 import (
