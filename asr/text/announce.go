@@ -23,8 +23,7 @@ type mark struct {
 	words string
 }
 
-// marks is not changed.
-var marks = [...]mark{
+var marks = [...]mark{ //nolint:gochecknoglobals // a table that Go cannot make constant
 	{digits, "card number"}, {digits, "card numbers"}, {digits, "long number"}, {digits, "number on the card"},
 	{digits, "number on the front"}, {digits, "number of the card"}, {digits, "number of my card"},
 	{digits, "sixteen digit"}, {digits, "16 digit"}, {digits, "16-digit"},

@@ -49,11 +49,11 @@ func appendUnits(us []unit, words []asr.Word) []unit {
 			case inWord(r):
 				end := at + n
 				for end < len(text) {
-					r, n := utf8.DecodeRuneInString(text[end:])
-					if !inWord(r) && !joins(text[end:], n) {
+					next, size := utf8.DecodeRuneInString(text[end:])
+					if !inWord(next) && !joins(text[end:], size) {
 						break
 					}
-					end += n
+					end += size
 				}
 				us = appendLatin(us, i, at, text[at:end])
 				at = end

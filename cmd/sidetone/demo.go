@@ -46,20 +46,21 @@ and watch. The server stays up for another call until Ctrl-C.`,
 			played := make(chan error, 1)
 			go func() { played <- playDemo(ctx, a, cmd.OutOrStdout(), wait, once) }()
 
-			var errPlay error
+			// Either one ends the other: without a player there is nothing to
+			// stay up for.
+			var errServe, errPlay error
 			select {
-			case err := <-served:
+			case errServe = <-served:
 				cancel()
-				<-played
-				return err
+				errPlay = <-played
 			case errPlay = <-played:
-				// Without a player there is nothing to stay up for.
 				cancel()
+				errServe = <-served
 			}
 			if errors.Is(errPlay, context.Canceled) {
 				errPlay = nil
 			}
-			return errors.Join(errPlay, <-served)
+			return errors.Join(errServe, errPlay)
 		},
 	}
 	c.Flags().StringVarP(&configPath, "config", "c", "", "configuration file (see `sidetone config`); empty: the defaults")

@@ -312,12 +312,11 @@ func TestIncrementalIsTheSame(t *testing.T) {
 		whole := slices.Clone(s.Listen(Customer).Hear(&h))
 		l := s.Listen(Customer)
 		h.Final = false
-		var last []guidance.Mention
 		for h.Stable = 0; h.Stable < n; h.Stable += 1 + rng.IntN(3) {
-			last = l.Hear(&h)
+			l.Hear(&h)
 		}
 		h.Stable = n
-		last = l.Hear(&h)
+		last := l.Hear(&h)
 		if len(last) != len(whole) {
 			t.Fatalf("%v: word by word %v, as a whole %v", said, last, whole)
 		}

@@ -21,11 +21,11 @@ func split(text string, yield func(string)) {
 		case isLetter(r):
 			j := i + n
 			for j < len(text) {
-				r, n := utf8.DecodeRuneInString(text[j:])
-				if !isLetter(r) && !(isApostrophe(r) && j+n < len(text)) {
+				next, size := utf8.DecodeRuneInString(text[j:])
+				if !isLetter(next) && !(isApostrophe(next) && j+size < len(text)) {
 					break
 				}
-				j += n
+				j += size
 			}
 			spell(text[i:j], yield)
 			i = j

@@ -15,7 +15,9 @@ func (v isa) packRows(dst, src []float32, ld, n, k int, scale float32) {
 }
 
 func (v isa) dots(dst, a, b []float32, ldb, k, n int, scale float32) {
-	dotsGo(dst, a, b, ldb, k, n, scale)
+	for j := range n {
+		dst[j] = scale * dotGo(a, b[j*ldb:j*ldb+k])
+	}
 }
 
 func (v isa) mix(dst, a, b []float32, ldb, k, n int) { mixGo(dst, a, b, ldb, k, n) }

@@ -15,7 +15,7 @@ package nn
 import "math"
 
 // active is the instruction set of this machine.
-var active = detect()
+var active = detect() //nolint:gochecknoglobals // the processor does not change
 
 // Dot is the inner product of two vectors of equal length.
 func Dot(a, b []float32) float32 {

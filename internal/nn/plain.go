@@ -73,13 +73,6 @@ func packRowsGo(dst, src []float32, ld, n, k int, scale float32) {
 	}
 }
 
-// dotsGo computes dst[n] = scale · b[n][k] · a[k].
-func dotsGo(dst, a, b []float32, ldb, k, n int, scale float32) {
-	for j := range n {
-		dst[j] = scale * dotGo(a, b[j*ldb:j*ldb+k])
-	}
-}
-
 // mixGo computes dst[n] = a[k] · b[k][n].
 func mixGo(dst, a, b []float32, ldb, k, n int) {
 	dst = dst[:n]

@@ -8,7 +8,6 @@
 package wav
 
 import (
-	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -37,7 +36,7 @@ const (
 
 // extensibleGUID is bytes 2 to 15 of every KSDATAFORMAT_SUBTYPE that wraps a
 // plain format tag; bytes 0 and 1 are the tag.
-var extensibleGUID = []byte{0x00, 0x00, 0x00, 0x00, 0x10, 0x00, 0x80, 0x00, 0x00, 0xAA, 0x00, 0x38, 0x9B, 0x71}
+const extensibleGUID = "\x00\x00\x00\x00\x10\x00\x80\x00\x00\xAA\x00\x38\x9B\x71"
 
 // ErrFormat is wrapped by the errors of Decode that mean "this is not a WAVE
 // file, or not of a kind that can be read", as opposed to a failing reader.
@@ -151,7 +150,7 @@ func parseFormat(b []byte) (*format, error) {
 		if len(b) < 40 {
 			return nil, fmt.Errorf("wav: %w: the extensible fmt chunk has %d bytes, expected at least 40", ErrFormat, len(b))
 		}
-		if !bytes.Equal(b[26:40], extensibleGUID) {
+		if string(b[26:40]) != extensibleGUID {
 			return nil, fmt.Errorf("wav: %w: unknown sub-format %x", ErrFormat, b[24:40])
 		}
 		f.tag = int(binary.LittleEndian.Uint16(b[24:]))

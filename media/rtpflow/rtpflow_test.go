@@ -291,7 +291,7 @@ func FuzzFlow(f *testing.F) {
 				}
 				top = p.Seq
 				// No timestamp may carry a packet far beyond its arrival.
-				if ahead := p.Pos - int64(at.Sub(epoch)/time.Millisecond)*8; ahead > int64(top+1)*8160 {
+				if ahead := p.Pos - int64(at.Sub(epoch)/time.Millisecond)*8; ahead > (top+1)*8160 {
 					t.Fatalf("packet %d stands %d samples ahead of its arrival", p.Seq, ahead)
 				}
 			}

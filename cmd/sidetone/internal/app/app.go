@@ -95,7 +95,8 @@ func (a *App) build(cfg Config) error {
 	}
 	e.hub = a.hub
 	a.watch()
-	if a.listener, err = net.Listen("tcp", cfg.Server.Listen); err != nil {
+	var listen net.ListenConfig
+	if a.listener, err = listen.Listen(context.Background(), "tcp", cfg.Server.Listen); err != nil {
 		return fmt.Errorf("server.listen: %w", err)
 	}
 	return nil
@@ -192,7 +193,9 @@ func (a *App) Run(ctx context.Context) error {
 		if err = server.Shutdown(limit); err != nil {
 			err = fmt.Errorf("http server: %w", errors.Join(err, server.Close()))
 		}
-		<-failed
+		if ended := <-failed; !errors.Is(ended, http.ErrServerClosed) {
+			err = errors.Join(err, fmt.Errorf("http server: %w", ended))
+		}
 	}
 	return errors.Join(err, a.Close())
 }

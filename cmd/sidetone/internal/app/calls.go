@@ -67,7 +67,7 @@ func (cs *calls) open(q callRequest, base string) (callReply, error) {
 	if err != nil {
 		return callReply{}, err
 	}
-	if err := cs.enter(c); err != nil {
+	if err = cs.enter(c); err != nil {
 		c.discard()
 		return callReply{}, err
 	}

@@ -3,7 +3,6 @@ package app
 import (
 	"context"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"os"
 	"time"
@@ -75,7 +74,7 @@ func passage(e *kb.Element) guidance.Passage {
 
 // loadKnowledge indexes the configured folder, or the built-in elements.
 func loadKnowledge(folder string) (*kb.Index, error) {
-	var fsys fs.FS = retailbank.Files()
+	fsys := retailbank.Files()
 	if folder != "" {
 		fsys = os.DirFS(folder)
 	}
