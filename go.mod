@@ -3,11 +3,27 @@ module sidetone
 go 1.26.0
 
 require (
+	github.com/blevesearch/bleve/v2 v2.6.3 // full-text index of the knowledge base, English and Chinese
+	github.com/blevesearch/bleve_index_api v1.4.1 // bleve's index settings (types that bleve's API takes)
+	github.com/chromedp/cdproto v0.159.0 // protocol types for chromedp; tests only
+	github.com/chromedp/chromedp v0.23.0 // drives Chromium; tests only
+	github.com/goccy/go-yaml v1.19.2 // YAML with line numbers in errors and strict keys
+	github.com/gorilla/websocket v1.5.3 // WebSocket to the panes
+	github.com/pion/rtp v1.10.6 // RTP packets
+	github.com/prometheus/client_golang v1.25.0 // metrics
+	github.com/schollz/progressbar/v3 v3.19.1 // progress bars of downloads and playing
+	github.com/spf13/cobra v1.10.2 // verbs, flags and help
+	github.com/zaf/g711 v1.4.0 // G.711, from which the tables are made
+	go.uber.org/goleak v1.3.0 // goroutine leaks; tests only
+	golang.org/x/sys v0.49.0 // processor features
+	golang.org/x/text v0.43.0 // Unicode normal forms
+	gonum.org/v1/gonum v0.17.0 // FFT of the mel features
+)
+
+require (
 	github.com/RoaringBitmap/roaring/v2 v2.14.5 // indirect
 	github.com/beorn7/perks v1.0.1 // indirect
 	github.com/bits-and-blooms/bitset v1.24.2 // indirect
-	github.com/blevesearch/bleve/v2 v2.6.3 // indirect
-	github.com/blevesearch/bleve_index_api v1.4.1 // indirect
 	github.com/blevesearch/geo v0.2.8 // indirect
 	github.com/blevesearch/go-faiss v1.1.5 // indirect
 	github.com/blevesearch/go-porterstemmer v1.0.3 // indirect
@@ -26,12 +42,8 @@ require (
 	github.com/blevesearch/zapx/v16 v16.3.4 // indirect
 	github.com/blevesearch/zapx/v17 v17.2.5 // indirect
 	github.com/cespare/xxhash/v2 v2.3.0 // indirect
-	github.com/chromedp/cdproto v0.159.0 // indirect
-	github.com/chromedp/chromedp v0.23.0 // indirect
 	github.com/go-json-experiment/json v0.0.0-20260213210345-44df1a37e875 // indirect
-	github.com/goccy/go-yaml v1.19.2 // indirect
 	github.com/golang/snappy v1.0.0 // indirect
-	github.com/gorilla/websocket v1.5.3 // indirect
 	github.com/inconshreveable/mousetrap v1.1.0 // indirect
 	github.com/json-iterator/go v1.1.12 // indirect
 	github.com/mitchellh/colorstring v0.0.0-20190213212951-d06e56a500db // indirect
@@ -40,24 +52,12 @@ require (
 	github.com/mschoch/smat v0.2.0 // indirect
 	github.com/munnerz/goautoneg v0.0.0-20191010083416-a7dc8b61c822 // indirect
 	github.com/pion/randutil v0.1.0 // indirect
-	github.com/pion/rtcp v1.2.20 // indirect
-	github.com/pion/rtp v1.10.6 // indirect
-	github.com/prometheus/client_golang v1.25.0 // indirect
 	github.com/prometheus/client_model v0.6.3 // indirect
 	github.com/prometheus/common v0.72.0 // indirect
 	github.com/prometheus/procfs v0.22.0 // indirect
 	github.com/rivo/uniseg v0.4.7 // indirect
-	github.com/schollz/progressbar/v3 v3.19.1 // indirect
-	github.com/spf13/cobra v1.10.2 // indirect
 	github.com/spf13/pflag v1.0.9 // indirect
-	github.com/zaf/g711 v1.4.0 // indirect
 	go.etcd.io/bbolt v1.4.0 // indirect
-	go.uber.org/goleak v1.3.0 // indirect
-	golang.org/x/sync v0.24.0 // indirect
-	golang.org/x/sys v0.49.0 // indirect
 	golang.org/x/term v0.44.0 // indirect
-	golang.org/x/text v0.43.0 // indirect
-	golang.org/x/time v0.16.0 // indirect
-	gonum.org/v1/gonum v0.17.0 // indirect
 	google.golang.org/protobuf v1.36.12 // indirect
 )
