@@ -70,3 +70,10 @@ e2e: build ## the built binary, a real call, a real browser
 .PHONY: fuzz
 fuzz: ## every fuzz target for FUZZTIME
 	.ci/fuzz $(FUZZTIME)
+
+.PHONY: bench-asr
+bench-asr: models ## word error rates and cost, beside faster-whisper on the same clips
+	mkdir -p $(CACHE)/bench
+	$(BIN) bench asr --write $(CACHE)/bench/ours.tsv --baseline bench/testdata/asr-baseline.json
+	bench/peers/faster_whisper.py $(BIN) $(CACHE)/bench/peers.tsv
+	$(BIN) bench wer $(CACHE)/bench/ours.tsv $(CACHE)/bench/peers.tsv
