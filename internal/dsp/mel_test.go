@@ -12,10 +12,10 @@ import (
 // sound is the sound of testdata/peer.py.
 func sound(n int) []float32 {
 	x := make([]float32, n)
-	y, s := 0, 1
+	y, s := 0, int64(1)
 	for i := range x {
 		s = (s*1103515245 + 12345) % (1 << 31)
-		y += (s>>16)%2001 - 1000 - y>>4
+		y += int(s>>16)%2001 - 1000 - y>>4
 		v := y
 		if i/4000%2 == 1 {
 			v += 12000*(i/40%2) - 6000
