@@ -5,7 +5,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"sidetone/cmd/sidetone/internal/app"
+	"sidetone/cmd/sidetone/internal/config"
 )
 
 func configCmd() *cobra.Command {
@@ -16,7 +16,7 @@ func configCmd() *cobra.Command {
   sidetone config check sidetone.yaml`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			_, err := cmd.OutOrStdout().Write(app.DefaultYAML())
+			_, err := cmd.OutOrStdout().Write(config.YAML())
 			return err
 		},
 	}
@@ -25,7 +25,7 @@ func configCmd() *cobra.Command {
 		Short: "Say whether a configuration file is valid, without starting anything",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if _, err := app.LoadConfig(args[0]); err != nil {
+			if _, err := config.Load(args[0]); err != nil {
 				return err
 			}
 			_, err := fmt.Fprintln(cmd.OutOrStdout(), args[0]+" is valid")

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"sidetone/cmd/sidetone/internal/app"
+	"sidetone/cmd/sidetone/internal/config"
 )
 
 func serveCmd() *cobra.Command {
@@ -39,7 +40,7 @@ goes. The agent's page is at /agent/NAME.`,
 
 // start loads the configuration and builds the server, its ports already open.
 func start(configPath string, logTo io.Writer) (*app.App, error) {
-	cfg, err := app.LoadConfig(configPath)
+	cfg, err := config.Load(configPath)
 	if err != nil {
 		return nil, err
 	}

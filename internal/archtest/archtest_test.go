@@ -26,7 +26,7 @@ func house() Rules {
 			"github.com/spf13/cobra":         {"cmd/sidetone"},
 			"github.com/schollz/progressbar": {"cmd/sidetone/..."},
 			"github.com/prometheus":          {"cmd/sidetone/internal/app"},
-			"github.com/goccy/go-yaml":       {"internal/yamlfile", "guidance/playbook", "cmd/sidetone/internal/app"},
+			"github.com/goccy/go-yaml":       {"internal/yamlfile", "guidance/playbook", "cmd/sidetone/internal/config"},
 			"gonum.org/v1/gonum":             {"internal/dsp"},
 			"go.uber.org/goleak":             {"internal/leaktest"},
 			"golang.org/x/sys/cpu":           {"internal/nn"},

@@ -20,6 +20,7 @@ import (
 	"sidetone/asr/vad"
 	"sidetone/asr/whisper"
 	"sidetone/asr/whisper/model"
+	"sidetone/cmd/sidetone/internal/config"
 	"sidetone/guidance/pane"
 	"sidetone/guidance/push"
 	"sidetone/internal/models"
@@ -50,7 +51,7 @@ type App struct {
 
 // New loads the models and the rules and opens the HTTP port. Close or Run
 // frees what it took.
-func New(cfg Config, version string, log *slog.Logger) (*App, error) {
+func New(cfg config.Config, version string, log *slog.Logger) (*App, error) {
 	a := &App{log: log, version: version, metrics: newMetrics(), pane: pane.Handler()}
 	if err := a.build(cfg); err != nil {
 		return nil, errors.Join(err, a.Close())
@@ -58,7 +59,7 @@ func New(cfg Config, version string, log *slog.Logger) (*App, error) {
 	return a, nil
 }
 
-func (a *App) build(cfg Config) error {
+func (a *App) build(cfg config.Config) error {
 	var err error
 	if a.index, err = loadKnowledge(cfg.Guidance.Knowledge); err != nil {
 		return err
@@ -103,7 +104,7 @@ func (a *App) build(cfg Config) error {
 }
 
 // loadModels loads the recogniser and the voice activity detector.
-func (a *App) loadModels(cfg Config, e *env) error {
+func (a *App) loadModels(cfg config.Config, e *env) error {
 	store, err := modelStore(cfg.Models.Store)
 	if err != nil {
 		return err

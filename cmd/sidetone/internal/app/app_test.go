@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"sidetone/cmd/sidetone/internal/config"
 	"sidetone/internal/leaktest"
 	"sidetone/internal/needs"
 	"sidetone/media/g711"
@@ -47,11 +48,11 @@ func (l *logBuffer) String() string {
 	return l.b.String()
 }
 
-func start(t *testing.T, edit func(*Config)) *running {
+func start(t *testing.T, edit func(*config.Config)) *running {
 	t.Helper()
 	needs.Model(t, "whisper-tiny.en", "model.bin")
 	needs.Model(t, "silero-vad", "silero_vad_16k.safetensors")
-	cfg, err := DefaultConfig()
+	cfg, err := config.Default()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -132,7 +133,7 @@ func play(t *testing.T, c callReply) {
 }
 
 func TestCallsLiveAndEndOnce(t *testing.T) {
-	r := start(t, func(c *Config) { c.Media.MaxCalls = 2; c.Media.SilenceTimeout = 2 * time.Second })
+	r := start(t, func(c *config.Config) { c.Media.MaxCalls = 2; c.Media.SilenceTimeout = 2 * time.Second })
 	var first, second callReply
 	if st := r.do(t, "POST", "/v1/calls", `{"call":"one","agent":"ann","legs":[{"role":"agent"},{"role":"customer","codec":"PCMA"}]}`, &first); st != 201 {
 		t.Fatalf("status %d", st)
@@ -182,7 +183,7 @@ func TestCallsLiveAndEndOnce(t *testing.T) {
 // A server that cannot start frees what it had taken.
 func TestFailedStartLeavesNothing(t *testing.T) {
 	r := start(t, nil)
-	cfg, err := DefaultConfig()
+	cfg, err := config.Default()
 	if err != nil {
 		t.Fatal(err)
 	}

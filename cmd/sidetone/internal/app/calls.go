@@ -12,6 +12,7 @@ import (
 
 	"sidetone/asr"
 	"sidetone/asr/vad"
+	"sidetone/cmd/sidetone/internal/config"
 	"sidetone/guidance"
 	"sidetone/guidance/push"
 	"sidetone/internal/pcm"
@@ -26,7 +27,7 @@ const keptCalls = 200
 
 // env is what every call shares.
 type env struct {
-	cfg       Config
+	cfg       config.Config
 	log       *slog.Logger
 	metrics   *metrics
 	hub       *push.Hub

@@ -1,4 +1,4 @@
-package app
+package config
 
 import (
 	"os"
@@ -22,7 +22,7 @@ func write(t *testing.T, text string) string {
 }
 
 func TestDefaultsAreValid(t *testing.T) {
-	c, err := DefaultConfig()
+	c, err := Default()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -35,7 +35,7 @@ func TestDefaultsAreValid(t *testing.T) {
 // comment, is a key that nobody finds.
 func TestEveryKeyHasADefaultAndAComment(t *testing.T) {
 	var tree map[string]map[string]any
-	if err := yaml.Unmarshal(DefaultYAML(), &tree); err != nil {
+	if err := yaml.Unmarshal(YAML(), &tree); err != nil {
 		t.Fatal(err)
 	}
 	typ := reflect.TypeFor[Config]()
@@ -49,7 +49,7 @@ func TestEveryKeyHasADefaultAndAComment(t *testing.T) {
 			}
 		}
 	}
-	for line := range strings.SplitSeq(string(DefaultYAML()), "\n\n") {
+	for line := range strings.SplitSeq(string(YAML()), "\n\n") {
 		keys := regexp.MustCompile(`(?m)^  [a-z_]+:`).FindAllString(line, -1)
 		comments := regexp.MustCompile(`(?m)^  #.*\n(  #.*\n)*  [a-z_]+:`).FindAllString(line, -1)
 		// The two ends of the port range share one comment.
@@ -60,8 +60,8 @@ func TestEveryKeyHasADefaultAndAComment(t *testing.T) {
 	}
 }
 
-func TestLoadConfig(t *testing.T) {
-	c, err := LoadConfig(write(t, "media:\n  silence_timeout: 5s\nlog:\n  format: json\n"))
+func TestLoad(t *testing.T) {
+	c, err := Load(write(t, "media:\n  silence_timeout: 5s\nlog:\n  format: json\n"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -69,7 +69,7 @@ func TestLoadConfig(t *testing.T) {
 		t.Errorf("got %+v", c)
 	}
 	for _, text := range []string{"", "# nothing yet\n"} {
-		if _, err := LoadConfig(write(t, text)); err != nil {
+		if _, err := Load(write(t, text)); err != nil {
 			t.Errorf("a file with nothing but %q: %v", text, err)
 		}
 	}
@@ -90,13 +90,13 @@ func TestBadConfigIsRefused(t *testing.T) {
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
-			_, err := LoadConfig(write(t, c.text))
+			_, err := Load(write(t, c.text))
 			if err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("got %v, want an error with %q", err, c.want)
 			}
 		})
 	}
-	if _, err := LoadConfig(filepath.Join(t.TempDir(), "none.yaml")); err == nil {
+	if _, err := Load(filepath.Join(t.TempDir(), "none.yaml")); err == nil {
 		t.Error("a missing file is accepted")
 	}
 }

@@ -1,4 +1,6 @@
-package app
+// Package config reads Sidetone's configuration: one YAML file, every key of
+// which has a default and a comment in config.yaml.
+package config
 
 import (
 	"bytes"
@@ -16,29 +18,29 @@ import (
 )
 
 //go:embed config.yaml
-var defaultConfig []byte
+var defaults []byte
 
-// DefaultYAML is the commented configuration file with every default.
-func DefaultYAML() []byte { return bytes.Clone(defaultConfig) }
+// YAML is the commented configuration file with every default.
+func YAML() []byte { return bytes.Clone(defaults) }
 
 // Config is the whole configuration; config.yaml explains every key.
 type Config struct {
-	Server      ServerConfig      `yaml:"server"`
-	Media       MediaConfig       `yaml:"media"`
-	Models      ModelsConfig      `yaml:"models"`
-	Recognition RecognitionConfig `yaml:"recognition"`
-	Guidance    GuidanceConfig    `yaml:"guidance"`
-	Log         LogConfig         `yaml:"log"`
+	Server      Server      `yaml:"server"`
+	Media       Media       `yaml:"media"`
+	Models      Models      `yaml:"models"`
+	Recognition Recognition `yaml:"recognition"`
+	Guidance    Guidance    `yaml:"guidance"`
+	Log         Log         `yaml:"log"`
 }
 
-// ServerConfig is the HTTP side.
-type ServerConfig struct {
+// Server is the HTTP side.
+type Server struct {
 	Listen         string   `yaml:"listen"`
 	AllowedOrigins []string `yaml:"allowed_origins"`
 }
 
-// MediaConfig is the RTP side.
-type MediaConfig struct {
+// Media is the RTP side.
+type Media struct {
 	Host           string        `yaml:"host"`
 	FirstPort      int           `yaml:"first_port"`
 	LastPort       int           `yaml:"last_port"`
@@ -47,45 +49,45 @@ type MediaConfig struct {
 	SilenceTimeout time.Duration `yaml:"silence_timeout"`
 }
 
-// ModelsConfig says where weights lie.
-type ModelsConfig struct {
+// Models says where weights lie.
+type Models struct {
 	Store string `yaml:"store"`
 }
 
-// RecognitionConfig chooses and bounds the recogniser.
-type RecognitionConfig struct {
+// Recognition chooses and bounds the recogniser.
+type Recognition struct {
 	Model        string        `yaml:"model"`
 	Language     string        `yaml:"language"`
 	Workers      int           `yaml:"workers"`
 	PartialEvery time.Duration `yaml:"partial_every"`
 }
 
-// GuidanceConfig names the rules and the knowledge.
-type GuidanceConfig struct {
+// Guidance names the rules and the knowledge.
+type Guidance struct {
 	Playbook  string `yaml:"playbook"`
 	Knowledge string `yaml:"knowledge"`
 	Language  string `yaml:"language"`
 }
 
-// LogConfig shapes the log.
-type LogConfig struct {
+// Log shapes the log.
+type Log struct {
 	Level  string `yaml:"level"`
 	Format string `yaml:"format"`
 }
 
-// DefaultConfig is the embedded configuration.
-func DefaultConfig() (Config, error) {
+// Default is the embedded configuration.
+func Default() (Config, error) {
 	var c Config
-	if err := decode(defaultConfig, &c); err != nil {
+	if err := decode(defaults, &c); err != nil {
 		return Config{}, fmt.Errorf("built-in configuration: %w", err)
 	}
 	return c, nil
 }
 
-// LoadConfig reads the file at path over the defaults and validates the
+// Load reads the file at path over the defaults and validates the
 // result. An empty path gives the defaults.
-func LoadConfig(path string) (Config, error) {
-	c, err := DefaultConfig()
+func Load(path string) (Config, error) {
+	c, err := Default()
 	if err != nil || path == "" {
 		return c, err
 	}
@@ -157,14 +159,14 @@ func (c *Config) Validate() error {
 	return errors.Join(errs...)
 }
 
-func (l LogConfig) level() (slog.Level, error) {
+func (l Log) level() (slog.Level, error) {
 	var v slog.Level
 	err := v.UnmarshalText([]byte(l.Level))
 	return v, err
 }
 
 // Logger writes to w as configured.
-func (l LogConfig) Logger(w io.Writer) (*slog.Logger, error) {
+func (l Log) Logger(w io.Writer) (*slog.Logger, error) {
 	v, err := l.level()
 	if err != nil {
 		return nil, fmt.Errorf("log.level: %w", err)
