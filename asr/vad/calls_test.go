@@ -101,7 +101,7 @@ func TestTurnsOfCalls(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const preRoll = 250 * time.Millisecond
+	const preRoll = 300 * time.Millisecond
 	for n := 1; n <= 5; n++ {
 		name := fmt.Sprintf("call%02d", n)
 		var missed, extra, parts, turns int

@@ -17,7 +17,7 @@ import (
 // Config tunes a Detector; the zero value means the defaults.
 type Config struct {
 	// Threshold is the probability from which a window counts as speech;
-	// default 0.5.
+	// default 0.4.
 	Threshold float32
 	// NegThreshold is the probability below which a window counts as silence;
 	// between the two nothing changes. Default: Threshold - 0.15.
@@ -28,16 +28,16 @@ type Config struct {
 	// 500 ms.
 	Hangover time.Duration
 	// PreRoll is how far a Begin reaches back before the first window of
-	// speech, since soft onsets are found late; default 250 ms.
+	// speech, since soft onsets are found late; default 300 ms.
 	PreRoll time.Duration
 }
 
 const (
-	defaultThreshold = 0.5
+	defaultThreshold = 0.4
 	defaultGap       = 0.15
 	defaultMinSpeech = 96 * time.Millisecond
 	defaultHangover  = 500 * time.Millisecond
-	defaultPreRoll   = 250 * time.Millisecond
+	defaultPreRoll   = 300 * time.Millisecond
 	// longest bounds each duration of a Config.
 	longest = 10 * time.Second
 )

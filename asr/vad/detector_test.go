@@ -56,6 +56,7 @@ func TestProbabilitiesBecomeEdges(t *testing.T) {
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			d, err := (&Model{}).NewDetector(Config{
+				Threshold: 0.5,
 				MinSpeech: pcm.Duration(3 * w), Hangover: pcm.Duration(4 * w), PreRoll: pcm.Duration(2 * w),
 			})
 			if err != nil {
@@ -107,7 +108,7 @@ func cut(samples []int16, start int64) []pcm.Frame {
 
 func detector(t testing.TB, m *Model) *Detector {
 	t.Helper()
-	d, err := m.NewDetector(Config{Hangover: 100 * time.Millisecond})
+	d, err := m.NewDetector(Config{Threshold: 0.5, Hangover: 100 * time.Millisecond})
 	if err != nil {
 		t.Fatal(err)
 	}
