@@ -25,6 +25,9 @@ const (
 	maxCompression = 2.4
 	minLogProb     = -0.8
 	maxNoSpeech    = 0.6
+	// oddNoSpeech is enough for text that is odd by itself: a loop is sure of
+	// its words.
+	oddNoSpeech = 0.5
 	// maxRate is a rate of words that no talker keeps up, moreWords what a
 	// short utterance may have on top.
 	maxRate   = 6.0
@@ -46,7 +49,7 @@ func examine(r *model.Result, seconds float64, context int) verdict {
 	} else if r.Truncated || float64(len(words)) > maxRate*seconds+moreWords {
 		v = excess
 	}
-	if r.NoSpeechProb > maxNoSpeech && (v != fine || r.AvgLogProb < minLogProb) {
+	if r.NoSpeechProb > maxNoSpeech && r.AvgLogProb < minLogProb || r.NoSpeechProb > oddNoSpeech && v != fine {
 		return noSpeech
 	}
 	return v

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 
 	"sidetone/asr"
 	"sidetone/asr/whisper/model"
@@ -40,6 +41,15 @@ func place(r *model.Result, start, end int64) []word {
 		if n == "" {
 			continue
 		}
+		if len(out) > 0 && continues(w.Text) {
+			last := &out[len(out)-1]
+			last.Text += strings.TrimSpace(w.Text)
+			last.normal += n
+			last.Confidence = min(last.Confidence, max(w.Prob, 0))
+			last.End = min(max(start+int64(w.End*pcm.Rate), last.End), end)
+			from = last.End
+			continue
+		}
 		s := min(max(start+int64(w.Start*pcm.Rate), from), end)
 		e := min(max(start+int64(w.End*pcm.Rate), s), end)
 		from = e
@@ -51,6 +61,13 @@ func place(r *model.Result, start, end int64) []word {
 		}})
 	}
 	return out
+}
+
+// continues says whether a word goes on from the one before without a space:
+// the model parts "open-source" before the hyphen.
+func continues(text string) bool {
+	r, _ := utf8.DecodeRuneInString(text)
+	return !unicode.IsSpace(r) && !unicode.IsLetter(r) && !unicode.IsDigit(r)
 }
 
 // after returns the words that come after the stable ones, of which a newer

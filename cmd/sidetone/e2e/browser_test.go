@@ -63,7 +63,7 @@ func value[T any](ctx context.Context, t *testing.T, expr string) T {
 	return v
 }
 
-func text(ctx context.Context, t *testing.T, selector string) string {
+func content(ctx context.Context, t *testing.T, selector string) string {
 	t.Helper()
 	return value[string](ctx, t, "document.querySelector(`"+selector+"`)?.textContent ?? ''")
 }
@@ -111,9 +111,9 @@ func TestAgentSeesTheCall(t *testing.T) {
 	// The customer has lost the card: the card comes, with the words.
 	within(ctx, t, 30*time.Second, "no card for the lost card",
 		truth(`[...document.querySelectorAll("#cards .card .proof q")].some(q => /lost/i.test(q.textContent))`))
-	title := text(ctx, t, "#cards .card[aria-current] .title")
-	body := text(ctx, t, "#cards .card[aria-current] .say p")
-	proof := text(ctx, t, "#cards .card[aria-current] .proof q")
+	title := content(ctx, t, "#cards .card[aria-current] .title")
+	body := content(ctx, t, "#cards .card[aria-current] .say p")
+	proof := content(ctx, t, "#cards .card[aria-current] .proof q")
 	shot(ctx, t, "3-card")
 	t.Logf("card %q: %q because of %q", title, body, proof)
 	if !strings.Contains(strings.ToLower(title), "card") || !strings.Contains(strings.ToLower(proof), "lost") || len(body) < 20 {
