@@ -86,7 +86,21 @@ func openPane(t *testing.T, s *server, agent string) *pane {
 		}
 	}()
 	t.Cleanup(func() { conn.Close(); <-p.done })
+	// The pane is at home in the server when it has its first messages.
+	deadline := time.Now().Add(10 * time.Second)
+	for !p.has("snapshot") {
+		if time.Now().After(deadline) {
+			t.Fatal("no snapshot for a new pane")
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
 	return p
+}
+
+func (p *pane) has(kind string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.types[kind] > 0
 }
 
 func (p *pane) take(t *testing.T, b []byte) {
