@@ -27,8 +27,9 @@ type Word struct {
 // Hypothesis is what an utterance is believed to say.
 //
 // Later revisions of an utterance replace earlier ones, but never change the
-// first Stable words of any earlier revision, save that a final may withdraw a
-// whole utterance (Final with no words) which turned out to be no speech.
+// first Stable words of any earlier revision. A final alone may give them other
+// casing and punctuation, or withdraw a whole utterance (Final with no words)
+// which turned out to be no speech.
 type Hypothesis struct {
 	// Utterance counts a leg's utterances from 1.
 	Utterance int
@@ -69,11 +70,14 @@ const (
 	NoEdge EdgeKind = iota
 	Begin
 	End
+	// Pause says that speech has ceased for a moment. It goes on, or an End at
+	// the same place follows.
+	Pause
 )
 
 // Edge is a border between silence and speech, found by a voice activity
 // detector while it took a frame. At lies before the frame's end: a Begin
-// reaches back to where speech began, an End to where it ceased.
+// reaches back to where speech began, an End and a Pause to where it ceased.
 type Edge struct {
 	Kind EdgeKind
 	At   int64

@@ -117,9 +117,10 @@ func TestTurnsOfCalls(t *testing.T) {
 				frame.Start = int64(at)
 				copy(frame.Samples[:], samples[at:])
 				for _, e := range d.Accept(&frame) {
-					if e.Kind == asr.Begin {
+					switch e.Kind {
+					case asr.Begin:
 						found = append(found, span{e.At, int64(len(samples))})
-					} else {
+					case asr.End:
 						found[len(found)-1].end = e.At
 					}
 				}

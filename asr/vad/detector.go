@@ -24,6 +24,8 @@ type Config struct {
 	NegThreshold float32
 	// MinSpeech is how much speech makes a Begin; default 96 ms.
 	MinSpeech time.Duration
+	// Pause is how long silence lasts before it makes a Pause; default 160 ms.
+	Pause time.Duration
 	// Hangover is how long silence lasts before it makes an End; default
 	// 500 ms.
 	Hangover time.Duration
@@ -36,6 +38,7 @@ const (
 	defaultThreshold = 0.4
 	defaultGap       = 0.15
 	defaultMinSpeech = 96 * time.Millisecond
+	defaultPause     = 160 * time.Millisecond
 	defaultHangover  = 500 * time.Millisecond
 	defaultPreRoll   = 300 * time.Millisecond
 	// longest bounds each duration of a Config.
@@ -55,6 +58,7 @@ func (c Config) withDefaults() (Config, error) {
 		def  time.Duration
 	}{
 		{"MinSpeech", &c.MinSpeech, defaultMinSpeech},
+		{"Pause", &c.Pause, defaultPause},
 		{"Hangover", &c.Hangover, defaultHangover},
 		{"PreRoll", &c.PreRoll, defaultPreRoll},
 	} {
@@ -94,9 +98,12 @@ type Detector struct {
 	// onset is where speech that is not yet long enough began, run its length;
 	// silence is where silence that is not yet long enough began. -1: none.
 	onset, run, silence int64
-	minSpeech           int64
-	hangover            int64
-	preRoll             int64
+	// paused says that the silence has made its Pause.
+	paused    bool
+	minSpeech int64
+	pause     int64
+	hangover  int64
+	preRoll   int64
 
 	edges [4]asr.Edge
 }
@@ -110,6 +117,7 @@ func (m *Model) NewDetector(c Config) (*Detector, error) {
 	return &Detector{
 		m: m, c: c, onset: -1, silence: -1,
 		minSpeech: pcm.Samples(c.MinSpeech),
+		pause:     pcm.Samples(c.Pause),
 		hangover:  pcm.Samples(c.Hangover),
 		preRoll:   pcm.Samples(c.PreRoll),
 	}, nil
@@ -191,12 +199,19 @@ func (d *Detector) judge(p float32, start, end int64) asr.Edge {
 	if d.speaking {
 		switch {
 		case p >= d.c.Threshold:
-			d.silence = -1
+			d.silence, d.paused = -1, false
 		case p < d.c.NegThreshold && d.silence < 0:
 			d.silence = start
 		}
-		if d.silence < 0 || end-d.silence < d.hangover {
+		switch {
+		case d.silence < 0:
 			return asr.Edge{}
+		case end-d.silence < d.hangover:
+			if d.paused || end-d.silence < d.pause {
+				return asr.Edge{}
+			}
+			d.paused = true
+			return asr.Edge{Kind: asr.Pause, At: d.silence}
 		}
 		d.speaking, d.onset = false, -1
 		d.floor = d.silence
@@ -214,6 +229,6 @@ func (d *Detector) judge(p float32, start, end int64) asr.Edge {
 	if d.onset < 0 || d.run < d.minSpeech {
 		return asr.Edge{}
 	}
-	d.speaking, d.silence = true, -1
+	d.speaking, d.silence, d.paused = true, -1, false
 	return asr.Edge{Kind: asr.Begin, At: max(d.floor, d.onset-d.preRoll)}
 }

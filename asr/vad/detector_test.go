@@ -75,6 +75,41 @@ func TestProbabilitiesBecomeEdges(t *testing.T) {
 	}
 }
 
+func TestPausesComeBeforeEnds(t *testing.T) {
+	const w = window
+	b := func(at int64) asr.Edge { return asr.Edge{Kind: asr.Begin, At: at} }
+	p := func(at int64) asr.Edge { return asr.Edge{Kind: asr.Pause, At: at} }
+	e := func(at int64) asr.Edge { return asr.Edge{Kind: asr.End, At: at} }
+	cases := []struct {
+		name, probs string
+		want        []asr.Edge
+	}{
+		{"once in a silence", "99900000", []asr.Edge{b(0), p(3 * w), e(3 * w)}},
+		{"speech may go on", "9990099900000", []asr.Edge{b(0), p(3 * w), p(8 * w), e(8 * w)}},
+		{"a shorter one is none", "99909999", []asr.Edge{b(0)}},
+		{"doubt does not end it", "99904499", []asr.Edge{b(0), p(3 * w)}},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			d, err := (&Model{}).NewDetector(Config{
+				Threshold: 0.5, MinSpeech: pcm.Duration(3 * w), Pause: pcm.Duration(2 * w), Hangover: pcm.Duration(4 * w),
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got []asr.Edge
+			for i, p := range c.probs {
+				if e := d.judge(float32(p-'0')/10, int64(i)*w, int64(i+1)*w); e.Kind != asr.NoEdge {
+					got = append(got, e)
+				}
+			}
+			if !reflect.DeepEqual(got, c.want) {
+				t.Errorf("%s: edges %v, want %v", c.probs, got, c.want)
+			}
+		})
+	}
+}
+
 // detect feeds frames and checks what holds for all edges.
 func detect(t *testing.T, d *Detector, frames []pcm.Frame) []asr.Edge {
 	t.Helper()

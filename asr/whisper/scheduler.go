@@ -9,9 +9,13 @@ import (
 
 // job is one decode of an utterance.
 type job struct {
-	leg      *Stream
-	utt      *utterance
-	final    bool
+	leg   *Stream
+	utt   *utterance
+	final bool
+	// thorough jobs are decoded as finals are; paused is the place of the pause
+	// that a job belongs to, 0 for none.
+	thorough bool
+	paused   int64
 	samples  []int16
 	language string
 
@@ -104,6 +108,34 @@ func (s *scheduler) renew(j *job, samples []int16) bool {
 	return true
 }
 
+// withdraw takes a partial out of the queue. False means that its decoding has
+// begun.
+func (s *scheduler) withdraw(j *job) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	i := slices.Index(s.queue, j)
+	if i < 0 {
+		return false
+	}
+	s.queue = slices.Delete(s.queue, i, i+1)
+	s.stats.Queued.Store(int64(len(s.queue)))
+	s.stats.StalePartials.Add(1)
+	j.cancel()
+	return true
+}
+
+// promote makes a partial that has not come back a final. False means that it
+// has come back, or is about to.
+func (s *scheduler) promote(j *job) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.running[j.leg] != j && !slices.Contains(s.queue, j) {
+		return false
+	}
+	j.final, j.born = true, time.Now()
+	return true
+}
+
 // next waits for the most urgent job whose leg is free; nil means closed.
 func (s *scheduler) next() *job {
 	s.mu.Lock()
@@ -138,6 +170,8 @@ func (j *job) before(o *job) bool {
 }
 
 func (s *scheduler) finish(j *job, out outcome, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	switch {
 	case err == nil && j.final:
 		wait := int64(time.Since(j.born))
@@ -150,8 +184,6 @@ func (s *scheduler) finish(j *job, out outcome, err error) {
 		s.stats.StalePartials.Add(1)
 	}
 	j.cancel()
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	delete(s.running, j.leg)
 	s.stats.Running.Store(int64(len(s.running)))
 	j.leg.deliver(done{j, out, err})

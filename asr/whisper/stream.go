@@ -21,6 +21,12 @@ const (
 	maxBehind = 300 * pcm.Rate
 	// splitEvery is how often a long utterance is searched for a pause.
 	splitEvery = pcm.Rate / 5
+	// restSamples is how long after a pause no partial is asked for: speech has
+	// then gone on or ended.
+	restSamples = pcm.Rate * 4 / 10
+	// spread bounds the cost of partials: the longer an utterance is, the longer
+	// its decodes take, the rarer they are.
+	spread = 20
 )
 
 // Stream is one leg. It is used by one goroutine.
@@ -71,6 +77,8 @@ func (s *Stream) Accept(f *pcm.Frame, edges []asr.Edge) ([]asr.Hypothesis, error
 			s.begin(e.At)
 		case asr.End:
 			s.end(e.At)
+		case asr.Pause:
+			s.pause(e.At)
 		}
 	}
 	s.grow()
@@ -185,7 +193,45 @@ func (s *Stream) end(at int64) {
 	s.open = nil
 	speech := min(max(at-u.start, 0), int64(len(u.samples)))
 	u.end = u.start + speech
-	s.final(u, min(int(speech)+s.e.p.tail, len(u.samples)))
+	switch j := s.partial; {
+	case u.early != nil && u.paused == at:
+		s.e.stats.Early.Add(1)
+		s.e.stats.Finals.Add(1)
+		s.finish(u, u.early)
+	case j != nil && j.paused == at && s.e.sched.promote(j):
+		s.e.stats.Early.Add(1)
+		s.partial = nil
+		s.behind += len(j.samples)
+	default:
+		s.final(u, min(int(speech)+s.e.p.tail, len(u.samples)))
+	}
+}
+
+// pause asks at once for what has been said. If speech does not go on, the
+// answer is the final, half a hangover earlier.
+func (s *Stream) pause(at int64) {
+	u := s.open
+	if u == nil || s.e.c.PartialEvery < 0 {
+		return
+	}
+	u.paused, u.early, u.rested = at, nil, len(u.samples)
+	s.rest(u)
+}
+
+// rest submits the decode of a pause in the place of the partial that waits. One
+// that is being decoded is stopped, and has to come back first.
+func (s *Stream) rest(u *utterance) {
+	n := u.rested
+	if s.partial != nil {
+		if !s.e.sched.withdraw(s.partial) {
+			s.partial.cancel()
+			return
+		}
+		s.pending--
+		s.partial = nil
+	}
+	u.rested = 0
+	s.submit(u, n, false, u.paused)
 }
 
 // cut ends the open utterance at its sample at, and goes on with another.
@@ -203,7 +249,7 @@ func (s *Stream) final(u *utterance, n int) {
 		s.e.stats.Lost.Add(1)
 		n = 0
 	}
-	s.submit(u, n, true)
+	s.submit(u, n, true, 0)
 }
 
 // grow asks for a partial of the open utterance when one is due, and splits it
@@ -221,29 +267,38 @@ func (s *Stream) grow() {
 			return
 		}
 	}
+	if u.paused > 0 && u.start+int64(n)-u.paused < restSamples {
+		if u.rested > 0 && s.partial == nil {
+			s.rest(u)
+		}
+		return
+	}
+	u.rested = 0
 	every := s.e.c.PartialEvery
-	if every < 0 || n < s.e.p.firstPartial || u.submitted > 0 && n-u.submitted < int(pcm.Samples(every)) {
+	if every < 0 || n < s.e.p.firstPartial || u.submitted > 0 && n-u.submitted < max(int(pcm.Samples(every)), n/spread) {
 		return
 	}
 	switch {
 	case s.partial == nil:
-		s.submit(u, n, false)
+		s.submit(u, n, false, 0)
 	case s.e.sched.renew(s.partial, u.samples[:n:n]):
 		u.submitted = n
 	}
 }
 
-func (s *Stream) submit(u *utterance, n int, final bool) {
+// submit asks for a decode of the utterance's first n samples; paused is the
+// pause after which, if it is one's.
+func (s *Stream) submit(u *utterance, n int, final bool, paused int64) {
 	now := time.Now()
 	ctx, cancel := context.WithCancel(s.ctx)
 	j := &job{
-		leg: s, utt: u, final: final,
+		leg: s, utt: u, final: final, thorough: final || paused > 0, paused: paused,
 		samples:  u.samples[:n:n],
 		language: s.c.Language,
 		born:     now, deadline: now,
 		ctx: ctx, cancel: cancel,
 	}
-	if !final {
+	if !j.thorough {
 		j.deadline = now.Add(s.e.c.PartialEvery)
 	}
 	stale, err := s.e.sched.submit(j)
@@ -291,10 +346,18 @@ func (s *Stream) take(d *done) {
 	s.pending--
 	u := d.utt
 	if !d.final {
-		s.partial = nil
+		if s.partial == d.job {
+			s.partial = nil
+		}
 		// Words may only become stable while the final can still be told.
-		if d.err == nil && d.out.refused <= looping && u == s.open {
-			s.hyps = append(s.hyps, u.revise(&d.out, len(d.samples), &s.e.p))
+		if d.err == nil && u == s.open {
+			atPause := d.paused > 0 && d.paused == u.paused
+			if atPause {
+				u.early = &d.out
+			}
+			if d.out.refused <= looping {
+				s.hyps = append(s.hyps, u.revise(&d.out, len(d.samples), atPause, &s.e.p))
+			}
 		}
 		if d.err != nil && !errors.Is(d.err, context.Canceled) {
 			s.fail(d.err)
@@ -302,12 +365,17 @@ func (s *Stream) take(d *done) {
 		return
 	}
 	s.behind -= len(d.samples)
-	s.spare = u.samples
 	if d.err != nil {
 		s.fail(d.err)
 		return
 	}
-	h := u.finish(&d.out)
+	s.finish(u, &d.out)
+}
+
+// finish tells an utterance's final.
+func (s *Stream) finish(u *utterance, out *outcome) {
+	s.spare = u.samples
+	h := u.finish(out)
 	if len(h.Words) == 0 {
 		s.e.stats.Withdrawn.Add(1)
 	}

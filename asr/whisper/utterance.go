@@ -16,15 +16,26 @@ type utterance struct {
 	// submitted is how many samples the last partial was given.
 	submitted int
 
+	// paused is where speech ceased last, at a pause, early what was decoded
+	// there; rested is how much audio a decode that is still to be asked for
+	// there has.
+	paused int64
+	early  *outcome
+	rested int
+
 	// stable words do not change any more. tail is what the last hypothesis
 	// has after them.
 	stable, tail []word
 }
 
 // revise takes a partial's decode of the first n samples, commits what it and
-// the one before agree on, and returns the new revision.
-func (u *utterance) revise(out *outcome, n int, p *policy) asr.Hypothesis {
+// the one before agree on, and returns the new revision. At a pause the last
+// word is complete, and one that the model is sure of needs no second opinion.
+func (u *utterance) revise(out *outcome, n int, atPause bool, p *policy) asr.Hypothesis {
 	end := u.start + int64(n)
+	if atPause {
+		end = u.paused
+	}
 	words := place(&out.res, u.start, end)
 	if out.refused == looping {
 		words = unloop(words, true)
@@ -32,7 +43,7 @@ func (u *utterance) revise(out *outcome, n int, p *policy) asr.Hypothesis {
 	words = after(u.stable, words)
 	recognise(u.tail, words)
 	k := 0
-	for k < len(words) && p.settled(&words[k], end) {
+	for k < len(words) && (p.settled(&words[k], end) || atPause && p.complete(&words[k])) {
 		k++
 	}
 	u.stable = append(u.stable, words[:k]...)
@@ -50,7 +61,9 @@ func (u *utterance) finish(out *outcome) asr.Hypothesis {
 	case noSpeech:
 		u.stable, words = nil, nil
 	}
-	u.stable = append(u.stable, after(u.stable, words)...)
+	rest := after(u.stable, words)
+	restyle(u.stable, words[:len(words)-len(rest)])
+	u.stable = append(u.stable, rest...)
 	u.tail = nil
 	h := u.hypothesis(u.end)
 	h.Final = true

@@ -139,6 +139,8 @@ type policy struct {
 	// has at least so many for partials and for finals.
 	pad, round               int
 	partialFloor, finalFloor int
+	// finalBeam is the beam of finals.
+	finalBeam int
 	// firstPartial is how much audio the first partial waits for, in samples.
 	firstPartial int
 	// tail is how much audio after the end edge goes into the final.
@@ -159,7 +161,7 @@ type policy struct {
 func defaultPolicy() policy {
 	return policy{
 		pad: 2 * pcm.Rate, round: 50,
-		partialFloor: 300, finalFloor: 500,
+		partialFloor: 300, finalFloor: 750, finalBeam: 5,
 		firstPartial: pcm.Rate * 85 / 100,
 		tail:         pcm.Rate * 3 / 10,
 		holdBack:     pcm.Rate * 4 / 10,
@@ -176,4 +178,16 @@ func (p *policy) settled(w *word, end int64) bool {
 		return false
 	}
 	return w.seen >= 1 && w.Confidence >= p.sure || w.seen >= p.patience
+}
+
+// complete says whether a word that ends at a pause becomes stable.
+func (p *policy) complete(w *word) bool {
+	return w.seen >= 1 || w.Confidence >= p.sure
+}
+
+func (p *policy) beam(final bool) int {
+	if final {
+		return p.finalBeam
+	}
+	return 0
 }

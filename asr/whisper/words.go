@@ -38,7 +38,7 @@ func place(r *model.Result, start, end int64) []word {
 	from := start
 	for _, w := range r.Words {
 		n := normal(w.Text)
-		if n == "" {
+		if n == "" && (len(out) == 0 || !continues(w.Text)) {
 			continue
 		}
 		if len(out) > 0 && continues(w.Text) {
@@ -124,5 +124,18 @@ func recognise(before, words []word) {
 			return
 		}
 		words[i].seen = before[i].seen + 1
+	}
+}
+
+// restyle gives stable words the casing and punctuation that a later decode of
+// the same words has.
+func restyle(stable, words []word) {
+	if len(stable) != len(words) {
+		return
+	}
+	for i := range stable {
+		if stable[i].normal == words[i].normal {
+			stable[i].Text = words[i].Text
+		}
 	}
 }

@@ -154,14 +154,15 @@ func (p *pane) take(t *testing.T, b []byte) {
 	}
 }
 
-// begins says whether words begin with what was stable before. Digits may have
-// been masked, or turned out to be no secret.
+// begins says whether words begin with what was stable before, but for casing and
+// punctuation. Digits may have been masked, or turned out to be no secret.
 func begins(words, stable []string) bool {
 	if len(words) < len(stable) {
 		return false
 	}
 	return slices.EqualFunc(words[:len(stable)], stable, func(a, b string) bool {
-		return a == b || strings.Contains(a, text.Mask) || strings.Contains(b, text.Mask)
+		plain := func(s string) string { return strings.ToLower(strings.Trim(s, ".,;:!?-… ")) }
+		return plain(a) == plain(b) || strings.Contains(a, text.Mask) || strings.Contains(b, text.Mask)
 	})
 }
 
