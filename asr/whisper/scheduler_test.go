@@ -37,7 +37,7 @@ func newSlow(d time.Duration) *slow {
 func TestFinalsComeBeforePartialsAndTheOldestFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newSlow(time.Second)
-		e := engine(t, Config{}, d)
+		e := engine(t, Config{PartialEvery: 500 * time.Millisecond}, d)
 		defer e.Close()
 		legs := make([]*leg, 5)
 		for i := range legs {
