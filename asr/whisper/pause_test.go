@@ -16,14 +16,6 @@ import (
 
 func pause(at int64) asr.Edge { return asr.Edge{Kind: asr.Pause, At: at} }
 
-// counting counts the decodes that have begun.
-func counting(n *atomic.Int64) *fake {
-	return &fake{before: func(context.Context, []model.Word, float64, model.Options) (*model.Result, error) {
-		n.Add(1)
-		return nil, nil
-	}}
-}
-
 func TestAPauseMakesItsWordsStable(t *testing.T) {
 	l := newLeg(t, engine(t, Config{PartialEvery: 5 * time.Second}, &fake{}), "a")
 	l.settle = true
@@ -35,24 +27,6 @@ func TestAPauseMakesItsWordsStable(t *testing.T) {
 	last := l.all[len(l.all)-1]
 	if last.Final || last.Stable != 5 || last.End != to {
 		t.Fatalf("at the pause: %+v, want five stable words up to %d", last, to)
-	}
-}
-
-func TestThePausesDecodeIsTheFinal(t *testing.T) {
-	var n atomic.Int64
-	e := engine(t, Config{PartialEvery: 5 * time.Second}, counting(&n))
-	l := newLeg(t, e, "a")
-	l.settle = true
-	l.must(speak(0, numbers(1, 5)...), begin(0))
-	to := l.at - pcm.Samples(100*time.Millisecond)
-	l.must(quiet(l.at, 60*time.Millisecond), pause(to))
-	decodes := n.Load()
-	l.must(quiet(l.at, 340*time.Millisecond), end(to))
-	if len(l.finals) != 1 || l.finals[0].Text() != "w1 w2 w3 w4 w5" || l.finals[0].End != to {
-		t.Fatalf("finals %+v, want one at once, up to %d", l.finals, to)
-	}
-	if n.Load() != decodes || e.Stats().Early.Load() != 1 {
-		t.Errorf("%d more decodes for the final, early %d; want none and 1", n.Load()-decodes, e.Stats().Early.Load())
 	}
 }
 
@@ -71,14 +45,10 @@ func TestSpeechThatGoesOnAfterAPauseIsHeard(t *testing.T) {
 	if got := l.text(); got != "w1 w2 w3 w4 w5 w6 w7 w8 w9|" {
 		t.Errorf("finals %q", got)
 	}
-	if e.Stats().Early.Load() != 0 {
-		t.Error("the decode of an earlier pause became the final")
-	}
 }
 
-// The end comes while the pause is still being decoded: that decode is the
-// final, and an older partial is stopped for it.
-func TestAPauseOvertakesAPartialAndBecomesTheFinal(t *testing.T) {
+// A pause stops the partial that is being decoded, and the end the pause's.
+func TestAPauseOvertakesAPartial(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var stopped atomic.Int64
 		d := &fake{before: func(ctx context.Context, _ []model.Word, _ float64, _ model.Options) (*model.Result, error) {
@@ -106,8 +76,8 @@ func TestAPauseOvertakesAPartialAndBecomesTheFinal(t *testing.T) {
 		if got := l.text(); got != "w1 w2 w3|" {
 			t.Errorf("finals %q", got)
 		}
-		if stopped.Load() != 1 || e.Stats().Early.Load() != 1 {
-			t.Errorf("%d decodes stopped, %d early finals, want 1 and 1", stopped.Load(), e.Stats().Early.Load())
+		if stopped.Load() != 2 {
+			t.Errorf("%d decodes stopped, want the partial's and the pause's", stopped.Load())
 		}
 		e.Close()
 	})

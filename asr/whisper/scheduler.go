@@ -12,9 +12,7 @@ type job struct {
 	leg   *Stream
 	utt   *utterance
 	final bool
-	// thorough jobs are decoded as finals are; paused is the place of the pause
-	// that a job belongs to, 0 for none.
-	thorough bool
+	// paused is the place of the pause that a partial is for, 0 for none.
 	paused   int64
 	samples  []int16
 	language string
@@ -121,18 +119,6 @@ func (s *scheduler) withdraw(j *job) bool {
 	s.stats.Queued.Store(int64(len(s.queue)))
 	s.stats.StalePartials.Add(1)
 	j.cancel()
-	return true
-}
-
-// promote makes a partial that has not come back a final. False means that it
-// has come back, or is about to.
-func (s *scheduler) promote(j *job) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.running[j.leg] != j && !slices.Contains(s.queue, j) {
-		return false
-	}
-	j.final, j.born = true, time.Now()
 	return true
 }
 

@@ -26,8 +26,6 @@ type Stats struct {
 	// FinalWait is the time from the edges of speech to their finals, summed
 	// over Finals; LastFinalWait is the last of them.
 	FinalWait, LastFinalWait atomic.Int64
-	// Early are finals that the decode of the pause before the end served.
-	Early atomic.Int64
 	// Lost are finals given up because their leg was minutes behind.
 	Lost atomic.Int64
 }

@@ -193,28 +193,17 @@ func (s *Stream) end(at int64) {
 	s.open = nil
 	speech := min(max(at-u.start, 0), int64(len(u.samples)))
 	u.end = u.start + speech
-	switch j := s.partial; {
-	case u.early != nil && u.paused == at:
-		s.e.stats.Early.Add(1)
-		s.e.stats.Finals.Add(1)
-		s.finish(u, u.early)
-	case j != nil && j.paused == at && s.e.sched.promote(j):
-		s.e.stats.Early.Add(1)
-		s.partial = nil
-		s.behind += len(j.samples)
-	default:
-		s.final(u, min(int(speech)+s.e.p.tail, len(u.samples)))
-	}
+	s.final(u, min(int(speech)+s.e.p.tail, len(u.samples)))
 }
 
-// pause asks at once for what has been said. If speech does not go on, the
-// answer is the final, half a hangover earlier.
+// pause asks at once for what has been said: its words are complete, and
+// whoever waits for them need not wait for the end of speech to be certain.
 func (s *Stream) pause(at int64) {
 	u := s.open
 	if u == nil || s.e.c.PartialEvery < 0 {
 		return
 	}
-	u.paused, u.early, u.rested = at, nil, len(u.samples)
+	u.paused, u.rested = at, len(u.samples)
 	s.rest(u)
 }
 
@@ -292,13 +281,13 @@ func (s *Stream) submit(u *utterance, n int, final bool, paused int64) {
 	now := time.Now()
 	ctx, cancel := context.WithCancel(s.ctx)
 	j := &job{
-		leg: s, utt: u, final: final, thorough: final || paused > 0, paused: paused,
+		leg: s, utt: u, final: final, paused: paused,
 		samples:  u.samples[:n:n],
 		language: s.c.Language,
 		born:     now, deadline: now,
 		ctx: ctx, cancel: cancel,
 	}
-	if !j.thorough {
+	if !final && paused == 0 {
 		j.deadline = now.Add(s.e.c.PartialEvery)
 	}
 	stale, err := s.e.sched.submit(j)
@@ -350,14 +339,9 @@ func (s *Stream) take(d *done) {
 			s.partial = nil
 		}
 		// Words may only become stable while the final can still be told.
-		if d.err == nil && u == s.open {
+		if d.err == nil && d.out.refused <= looping && u == s.open {
 			atPause := d.paused > 0 && d.paused == u.paused
-			if atPause {
-				u.early = &d.out
-			}
-			if d.out.refused <= looping {
-				s.hyps = append(s.hyps, u.revise(&d.out, len(d.samples), atPause, &s.e.p))
-			}
+			s.hyps = append(s.hyps, u.revise(&d.out, len(d.samples), atPause, &s.e.p))
 		}
 		if d.err != nil && !errors.Is(d.err, context.Canceled) {
 			s.fail(d.err)
@@ -365,17 +349,12 @@ func (s *Stream) take(d *done) {
 		return
 	}
 	s.behind -= len(d.samples)
+	s.spare = u.samples
 	if d.err != nil {
 		s.fail(d.err)
 		return
 	}
-	s.finish(u, &d.out)
-}
-
-// finish tells an utterance's final.
-func (s *Stream) finish(u *utterance, out *outcome) {
-	s.spare = u.samples
-	h := u.finish(out)
+	h := u.finish(&d.out)
 	if len(h.Words) == 0 {
 		s.e.stats.Withdrawn.Add(1)
 	}

@@ -16,11 +16,9 @@ type utterance struct {
 	// submitted is how many samples the last partial was given.
 	submitted int
 
-	// paused is where speech ceased last, at a pause, early what was decoded
-	// there; rested is how much audio a decode that is still to be asked for
-	// there has.
+	// paused is where speech ceased last, at a pause; rested is how much audio
+	// a decode has that is still to be asked for there.
 	paused int64
-	early  *outcome
 	rested int
 
 	// stable words do not change any more. tail is what the last hypothesis

@@ -30,7 +30,7 @@ type Config struct {
 	// default 1.
 	Workers int
 	// PartialEvery is the least time between two partials of an utterance;
-	// default 500 ms. A negative value switches partials off.
+	// default 300 ms. A negative value switches partials off.
 	PartialEvery time.Duration
 	// MaxUtterance bounds an utterance, default 18 s, at most 28 s. Longer
 	// speech is split at a pause, from 60 % of this length on at a good one.
@@ -38,7 +38,7 @@ type Config struct {
 }
 
 const (
-	defaultPartialEvery = 500 * time.Millisecond
+	defaultPartialEvery = 300 * time.Millisecond
 	minPartialEvery     = 100 * time.Millisecond
 	defaultMaxUtterance = 18 * time.Second
 	minUtterance        = 4 * time.Second

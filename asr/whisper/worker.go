@@ -47,14 +47,14 @@ func (w *worker) run(j *job) (outcome, error) {
 		return outcome{}, nil
 	}
 	o := model.Options{
-		Context:   w.p.context(len(w.samples), j.thorough),
+		Context:   w.p.context(len(w.samples), j.final),
 		WordTimes: true,
 		MaxTokens: int(tokensPerSecond*seconds) + tokensMore,
 		Language:  j.language,
-		Beam:      w.p.beam(j.thorough),
+		Beam:      w.p.beam(j.final),
 	}
 	out, err := w.decode(j, o, seconds)
-	if err == nil && out.refused != fine && j.thorough && o.Context < fullContext {
+	if err == nil && out.refused != fine && j.final && o.Context < fullContext {
 		w.stats.Retries.Add(1)
 		o.Context = fullContext
 		out, err = w.decode(j, o, seconds)
