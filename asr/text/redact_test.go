@@ -35,6 +35,7 @@ func TestRedact(t *testing.T) {
 	}{
 		{"written in groups", []string{"it is 4539 1488 0343 6467 thanks"}, []string{"it is •••• •••• •••• •••• thanks"}},
 		{"written in one", []string{"it's 4539148803436467, expiring soon"}, []string{"it's ••••, expiring soon"}},
+		{"a new one is no digit", []string{"agent: I don't need the card number", "can you send me a new one"}, []string{"can you send me a new one"}},
 		{"hyphens", []string{"4539-1488-0343-6467."}, []string{"••••."}},
 		{"spoken", []string{"four five three nine one four eight eight oh three four three six four six seven"}, []string{strings.TrimSpace(strings.Repeat(m+" ", 16))}},
 		{"mixed", []string{"4539 one four eight eight 0343 six four six seven yes"}, []string{"•••• •••• •••• •••• •••• •••• •••• •••• •••• •••• yes"}},
@@ -257,5 +258,22 @@ func BenchmarkRedact(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		r.Redact(h)
+	}
+}
+
+// A partial may end in "one" before it is clear that no number follows.
+func TestAPartialThatEndsInANewOneIsShown(t *testing.T) {
+	var r Redactor
+	asked := asr.Hypothesis{Utterance: 1, Revision: 1, Final: true}
+	for _, w := range strings.Fields("I don't need the card number") {
+		asked.Words = append(asked.Words, asr.Word{Text: w})
+	}
+	r.Overhear(asked)
+	h := asr.Hypothesis{Utterance: 1, Revision: 1}
+	for _, w := range strings.Fields("can you send me a new one?") {
+		h.Words = append(h.Words, asr.Word{Text: w})
+	}
+	if got := r.Redact(h); got.Text() != h.Text() {
+		t.Errorf("got %q, want %q", got.Text(), h.Text())
 	}
 }

@@ -56,6 +56,9 @@ func appendUnits(us []unit, words []asr.Word) []unit {
 					end += size
 				}
 				us = appendLatin(us, i, at, text[at:end])
+				if n := len(us); n > 1 && us[n-1].text == "one" && standsBefore(us[n-2].text) {
+					us[n-1] = unit{word: us[n-1].word, from: us[n-1].from, to: us[n-1].to, text: "one"}
+				}
 				at = end
 			default:
 				at += n
@@ -63,6 +66,16 @@ func appendUnits(us []unit, words []asr.Word) []unit {
 		}
 	}
 	return us
+}
+
+// standsBefore says whether "one" after the word is somebody or something, as in
+// "a new one", and no digit.
+func standsBefore(word string) bool {
+	switch word {
+	case "new", "another", "old", "other", "which", "that", "this", "every", "any", "no", "replacement", "different", "same":
+		return true
+	}
+	return false
 }
 
 func inWord(r rune) bool {
