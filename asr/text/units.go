@@ -56,8 +56,8 @@ func appendUnits(us []unit, words []asr.Word) []unit {
 					end += size
 				}
 				us = appendLatin(us, i, at, text[at:end])
-				if n := len(us); n > 1 && us[n-1].text == "one" && standsBefore(us[n-2].text) {
-					us[n-1] = unit{word: us[n-1].word, from: us[n-1].from, to: us[n-1].to, text: "one"}
+				if k := len(us) - 1; k > 0 && us[k].text == "one" && standsBefore(us[k-1].text) {
+					us[k] = unit{word: us[k].word, from: us[k].from, to: us[k].to, text: "one"}
 				}
 				at = end
 			default:
