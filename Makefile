@@ -26,7 +26,7 @@ run: models ## start the server and play a bank call into it
 	$(BIN) demo
 
 .PHONY: test
-test: deps models check unit e2e fuzz ## everything that CI runs
+test: deps models check unit e2e ## everything that CI runs
 
 .PHONY: deps
 deps: ## bring the programs that the tests drive, through apt-get where it may
@@ -65,10 +65,10 @@ unit: ## unit tests, with the race detector where there is a C compiler
 
 .PHONY: e2e
 e2e: build ## the built binary, a real call, a real browser
-	SIDETONE_BINARY=$(abspath $(BIN)) $(GO) test -count=1 -timeout 15m -tags e2e ./cmd/sidetone/e2e/...
+	SIDETONE_BINARY=$(abspath $(BIN)) $(GO) test -v -count=1 -timeout 15m -tags e2e ./cmd/sidetone/e2e/...
 
 .PHONY: fuzz
-fuzz: ## every fuzz target for FUZZTIME
+fuzz: ## every fuzz target for FUZZTIME (their seeds and finds are unit tests)
 	.ci/fuzz $(FUZZTIME)
 
 .PHONY: bench-asr

@@ -240,7 +240,8 @@ func (f *Flow) sequence(seq uint16) (int64, Verdict) {
 		return ext, Reordered
 	case int(seq) == f.suspect:
 		f.stats.Restarts++
-		f.seen = window{}
+		// What lies behind the restart belongs to the numbers before it.
+		f.seen = window{math.MaxUint64, math.MaxUint64}
 		f.newest(seq, 1)
 		return f.maxExt, Accepted
 	default:
