@@ -89,6 +89,19 @@ type StreamConfig struct {
 	Call, Leg string
 	// Language is an ISO 639-1 code; empty lets the engine choose.
 	Language string
+	// Phrases are what the call is likely to mention. An engine that cannot use
+	// them ignores them.
+	Phrases []Phrase
+}
+
+// Phrase is a name or a wording that is hard to guess from the sound alone:
+// a product, the customer's name.
+type Phrase struct {
+	// Text is the phrase as it should be written.
+	Text string
+	// Weight is how much likelier than to the model alone it is, in nats for
+	// each token; 0 means the engine's default.
+	Weight float32
 }
 
 // Engine is a loaded recogniser.
