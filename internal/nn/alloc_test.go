@@ -8,6 +8,7 @@ func TestKernelsDoNotAllocate(t *testing.T) {
 	a, b, bias, dst := normal(r, m*k), normal(r, n*k), normal(r, n), make([]float32, m*n)
 	half := make([]uint16, n*k)
 	l, h := NewLinear(b, bias, n, k), NewHalf(half, bias, n, k)
+	i8 := NewInt8(b, bias, n, k)
 	att, out := NewAttention(n, k), make([]float32, m*k)
 	for name, f := range map[string]func(){
 		"Linear.Mul":     func() { l.Mul(dst, a, m) },
@@ -19,6 +20,11 @@ func TestKernelsDoNotAllocate(t *testing.T) {
 		"Half.MulAdd":    func() { h.MulAdd(dst, a, m) },
 		"Half.MulRows":   func() { h.MulRows(dst, n, a, k, m) },
 		"Half.Row":       func() { h.Row(out[:k], 3) },
+		"Int8.Mul":       func() { i8.Mul(dst, a, m) },
+		"Int8.Mul one":   func() { i8.Mul(dst, a, 1) },
+		"Int8.MulAdd":    func() { i8.MulAdd(dst, a, m) },
+		"Int8.MulRows":   func() { i8.MulRows(dst, n, a, k, m) },
+		"Int8.Row":       func() { i8.Row(out[:k], 3) },
 		"MatMul":         func() { MatMul(dst, n, a, k, b, n, m, k, n) },
 		"MatMul one":     func() { MatMul(dst, n, a, k, b, n, 1, k, n) },
 		"MatMulT":        func() { MatMulT(dst, n, a, k, b, k, m, k, n, 1) },
