@@ -4,8 +4,11 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"slices"
 
 	"sidetone/internal/nn"
+	"sidetone/internal/safetensors"
+	"sidetone/internal/tensor"
 )
 
 // The network (Silero VAD v6, 16 kHz; github.com/snakers4/silero-vad):
@@ -54,7 +57,7 @@ func Load(r io.Reader) (*Model, error) {
 	if len(b) > maxFile {
 		return nil, fmt.Errorf("vad: weights of more than %d bytes: not Silero's 16 kHz model", maxFile)
 	}
-	f, err := parseSafetensors(b)
+	f, err := safetensors.Parse(b)
 	if err != nil {
 		return nil, fmt.Errorf("vad: %w", err)
 	}
@@ -65,10 +68,10 @@ func Load(r io.Reader) (*Model, error) {
 	return m, nil
 }
 
-func newModel(f *tensorFile) (*Model, error) {
+func newModel(f map[string]tensor.Tensor) (*Model, error) {
 	var failed error
 	get := func(name string, shape ...int) []float32 {
-		v, err := f.float32s(name, shape...)
+		v, err := floats(f, name, shape)
 		if err != nil && failed == nil {
 			failed = err
 		}
@@ -119,6 +122,27 @@ func newModel(f *tensorFile) (*Model, error) {
 		return nil, failed
 	}
 	return m, nil
+}
+
+// floats returns a copy of the named tensor, which must have this shape.
+func floats(f map[string]tensor.Tensor, name string, shape []int) ([]float32, error) {
+	t, ok := f[name]
+	switch {
+	case !ok:
+		return nil, fmt.Errorf("no tensor %q", name)
+	case !slices.Equal(t.Shape, shape):
+		return nil, fmt.Errorf("tensor %q: shape %v, want %v", name, t.Shape, shape)
+	}
+	out, err := t.Floats()
+	if err != nil {
+		return nil, fmt.Errorf("tensor %q: %w", name, err)
+	}
+	for i, v := range out {
+		if v != v || math.IsInf(float64(v), 0) {
+			return nil, fmt.Errorf("tensor %q: element %d is %v", name, i, v)
+		}
+	}
+	return out, nil
 }
 
 // network is one leg's memory and scratch.

@@ -15,7 +15,7 @@ func house() Rules {
 			"asr", "asr/vad", "asr/text", "asr/whisper/model/...",
 			"guidance", "guidance/intent", "guidance/playbook",
 			"bench", "bench/wer",
-			"internal/pcm", "internal/dsp", "internal/nn", "internal/wav",
+			"internal/pcm", "internal/dsp", "internal/nn", "internal/wav", "internal/tensor", "internal/safetensors", "internal/torchfile",
 		},
 		Homes: map[string][]string{
 			"github.com/pion/rtp":            {"media/..."},
