@@ -149,3 +149,16 @@ func TestBoundsAttend(t *testing.T) {
 		}
 	})
 }
+
+func TestBoundsLSTMGates(t *testing.T) {
+	forEachGuard(t, func(t *testing.T, v isa, g guard, r *rand.Rand) {
+		for _, n := range lengths()[1:] {
+			gates, c, h := normal(r, 4*n), normal(r, n), make([]float32, n)
+			gg, gc, gh := guarded(g, gates), guarded(g, c), guarded(g, h)
+			v.lstmGates(h, c, gates)
+			v.lstmGates(gh, gc, gg)
+			equal(t, "c", gc, c)
+			equal(t, "h", gh, h)
+		}
+	})
+}

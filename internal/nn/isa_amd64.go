@@ -164,3 +164,11 @@ func (v isa) floatToHalf(dst []uint16, src []float32) {
 	}
 	floatToHalfGo(dst[whole:], src[whole:])
 }
+
+func (v isa) lstmGates(h, c, gates []float32) {
+	if v < avx2 || len(h) == 0 {
+		lstmGatesGo(h, c, gates)
+		return
+	}
+	lstmGatesAVX2(len(h), &h[0], &c[0], &gates[0])
+}

@@ -35,3 +35,5 @@ func (v isa) layerNorm(dst, x, gamma, beta []float32) { layerNormGo(dst, x, gamm
 func (v isa) halfToFloat(dst []float32, src []uint16) { halfToFloatGo(dst, src) }
 
 func (v isa) floatToHalf(dst []uint16, src []float32) { floatToHalfGo(dst, src) }
+
+func (v isa) lstmGates(h, c, gates []float32) { lstmGatesGo(h, c, gates) }
