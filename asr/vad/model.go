@@ -209,14 +209,11 @@ func (m *Model) run(n *network, pcm *[window]int16) float32 {
 	relu(n.xh[:hidden])
 
 	m.lstm.Mul(n.gates[:], n.xh[:], 1)
+	h := n.xh[hidden:]
+	nn.LSTMGates(h, n.c[:], n.gates[:])
 	s := m.outBias
-	for i := range hidden {
-		in, forget := sigmoid(n.gates[i]), sigmoid(n.gates[hidden+i])
-		cell, out := tanh(n.gates[2*hidden+i]), sigmoid(n.gates[3*hidden+i])
-		n.c[i] = forget*n.c[i] + in*cell
-		h := out * tanh(n.c[i])
-		n.xh[hidden+i] = h
-		s += max(0, h) * m.out[i]
+	for i, v := range h {
+		s += max(0, v) * m.out[i]
 	}
 	copy(n.x[:context], n.x[window:window+context])
 	return sigmoid(s)
@@ -229,5 +226,3 @@ func relu(x []float32) {
 }
 
 func sigmoid(x float32) float32 { return float32(1 / (1 + math.Exp(-float64(x)))) }
-
-func tanh(x float32) float32 { return 2*sigmoid(2*x) - 1 }
