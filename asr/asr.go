@@ -9,6 +9,7 @@ package asr
 
 import (
 	"context"
+	"errors"
 	"strings"
 
 	"sidetone/internal/pcm"
@@ -103,6 +104,10 @@ type Phrase struct {
 	// each token; 0 means the engine's default.
 	Weight float32
 }
+
+// ErrClosed is in the chain of errors that an engine or a stream returns when it
+// is used after its Close, or a stream when its engine has been closed.
+var ErrClosed = errors.New("asr: closed")
 
 // Engine is a loaded recogniser.
 type Engine interface {

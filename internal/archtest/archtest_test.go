@@ -12,7 +12,7 @@ func house() Rules {
 		Edges:   []string{"guidance asr"},
 		Pure: []string{
 			"media", "media/rtpflow", "media/jitter", "media/g711", "media/resample", "media/bridge",
-			"asr", "asr/vad", "asr/text", "asr/whisper/model/...",
+			"asr", "asr/vad", "asr/text", "asr/stable", "asr/failover", "asr/whisper/model/...",
 			"guidance", "guidance/intent", "guidance/playbook",
 			"bench", "bench/wer",
 			"internal/pcm", "internal/dsp", "internal/nn", "internal/wav", "internal/tensor", "internal/safetensors", "internal/torchfile",
@@ -21,7 +21,7 @@ func house() Rules {
 			"github.com/pion/rtp":            {"media/..."},
 			"github.com/pion/rtcp":           {"media/..."},
 			"github.com/zaf/g711":            {"media/g711", "internal/wav"},
-			"github.com/gorilla/websocket":   {"guidance/push"},
+			"github.com/gorilla/websocket":   {"guidance/push", "asr/remote/vosk"},
 			"github.com/blevesearch":         {"kb"},
 			"github.com/spf13/cobra":         {"cmd/sidetone"},
 			"github.com/schollz/progressbar": {"cmd/sidetone/..."},
@@ -31,7 +31,7 @@ func house() Rules {
 			"go.uber.org/goleak":             {"internal/leaktest"},
 			"golang.org/x/sys/cpu":           {"internal/nn"},
 			"github.com/chromedp":            nil,
-			"testing":                        {"internal/leaktest", "internal/needs"},
+			"testing":                        {"internal/leaktest", "internal/needs", "asr/asrtest"},
 		},
 	}
 }

@@ -1,0 +1,165 @@
+// Package stable keeps the stable words of an utterance in place whatever its
+// recogniser says next.
+//
+// A Track is given each new hypothesis of an utterance. What it has declared
+// stable it keeps; of the new words it takes those that come after. Words
+// become stable because the recogniser is certain of them, or because several
+// hypotheses in a row agree on them (LocalAgreement: Liu et al., 2020).
+package stable
+
+import (
+	"slices"
+	"strings"
+	"unicode"
+
+	"sidetone/asr"
+)
+
+// word is a recognised word, its form for comparing, and in how many
+// hypotheses in a row before this one it had its place.
+type word struct {
+	asr.Word
+	normal string
+	seen   int
+}
+
+// Track follows one utterance. The zero value is an utterance of which nothing
+// is known, whose words are stable when they are certain.
+type Track struct {
+	// Agree is in how many hypotheses in a row before the newest a word must
+	// have stood in its place to be stable; 0 means that agreement proves
+	// nothing.
+	Agree int
+	// Hold is how far before the end of the audio a word must end, in samples,
+	// to be stable by agreement.
+	Hold int64
+
+	stable, tail []word
+}
+
+// Revise takes the words of the newest hypothesis of audio up to end, of whose
+// words the first certain will not change any more. It returns the utterance's
+// words, in a slice that the caller owns, and how many of them are stable.
+func (t *Track) Revise(words []asr.Word, certain int, end int64) ([]asr.Word, int) {
+	all := normalised(words)
+	rest := after(t.stable, all)
+	certain -= len(all) - len(rest)
+	for i := range rest {
+		if i == len(t.tail) || t.tail[i].normal != rest[i].normal {
+			break
+		}
+		rest[i].seen = t.tail[i].seen + 1
+	}
+	k := 0
+	for k < len(rest) && (k < certain || t.Agree > 0 && rest[k].seen >= t.Agree && rest[k].End <= end-t.Hold) {
+		k++
+	}
+	t.stable = append(t.stable, rest[:k]...)
+	t.tail = rest[k:]
+	return t.words(), len(t.stable)
+}
+
+// Finish takes the final words and returns the utterance's. Where they agree
+// with the stable ones they give them their casing and punctuation.
+func (t *Track) Finish(words []asr.Word) []asr.Word {
+	all := normalised(words)
+	rest := after(t.stable, all)
+	if told := all[:len(all)-len(rest)]; len(told) == len(t.stable) {
+		for i := range told {
+			if told[i].normal == t.stable[i].normal {
+				t.stable[i].Text = told[i].Text
+			}
+		}
+	}
+	t.stable = append(t.stable, rest...)
+	t.tail = nil
+	return t.words()
+}
+
+// Stable is the number of stable words.
+func (t *Track) Stable() int { return len(t.stable) }
+
+// End is where the last stable word ends, 0 when there is none.
+func (t *Track) End() int64 {
+	if len(t.stable) == 0 {
+		return 0
+	}
+	return t.stable[len(t.stable)-1].End
+}
+
+// Known returns what the last hypothesis said, in a slice that the caller owns.
+func (t *Track) Known() []asr.Word { return t.words() }
+
+func (t *Track) words() []asr.Word {
+	out := make([]asr.Word, 0, len(t.stable)+len(t.tail))
+	for _, w := range t.stable {
+		out = append(out, w.Word)
+	}
+	for _, w := range t.tail {
+		out = append(out, w.Word)
+	}
+	return out
+}
+
+func normalised(words []asr.Word) []word {
+	out := make([]word, len(words))
+	for i, w := range words {
+		out[i] = word{Word: w, normal: Normal(w.Text)}
+	}
+	return out
+}
+
+// Normal is a word without case and punctuation; two words of one form are the
+// same word.
+func Normal(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsLetter(r) || unicode.IsDigit(r) || unicode.IsMark(r) {
+			return unicode.ToLower(r)
+		}
+		return -1
+	}, s)
+}
+
+// after returns the words that come after the stable ones, of which the newer
+// hypothesis may tell some otherwise, more or fewer. Of all places to part the
+// words it takes the one that makes the words before it likest to the stable
+// ones, by the least number of edits (Levenshtein distance), and of places that
+// are equally good the one nearest in time to the last stable word's end.
+func after(stable, words []word) []word {
+	if len(stable) == 0 {
+		return slices.Clone(words)
+	}
+	edits := make([]int, len(words)+1)
+	for j := range edits {
+		edits[j] = j
+	}
+	for i, s := range stable {
+		corner := edits[0]
+		edits[0] = i + 1
+		for j, w := range words {
+			swap := corner
+			if s.normal != w.normal {
+				swap++
+			}
+			corner = edits[j+1]
+			edits[j+1] = min(swap, edits[j]+1, corner+1)
+		}
+	}
+	end := stable[len(stable)-1].End
+	cut, gap := 0, end
+	for j := 1; j < len(edits); j++ {
+		g := words[j-1].End - end
+		if g < 0 {
+			g = -g
+		}
+		if edits[j] < edits[cut] || edits[j] == edits[cut] && g < gap {
+			cut, gap = j, g
+		}
+	}
+	rest := slices.Clone(words[cut:])
+	for i := range rest {
+		rest[i].Start = max(rest[i].Start, end)
+		rest[i].End = max(rest[i].End, rest[i].Start)
+	}
+	return rest
+}
