@@ -120,3 +120,23 @@ func BenchmarkVectors(b *testing.B) {
 		})
 	}
 }
+
+func BenchmarkInt8(b *testing.B) {
+	r := newRand()
+	for _, s := range []struct{ m, in, out int }{
+		{1500, 384, 384}, {1500, 384, 1536}, {500, 384, 1536}, {1500, 1536, 384}, {128, 384, 1536}, {128, 1536, 384},
+		{1, 384, 384}, {1, 384, 1536}, {1, 1536, 384}, {1, 384, 51864}, {4, 384, 51864}, {16, 384, 51864},
+	} {
+		each(b, fmt.Sprintf("%dx%dx%d", s.m, s.in, s.out), func(b *testing.B, v isa) {
+			if !v.multipliesBytes() {
+				b.Skip("plain Go")
+			}
+			l := newInt8(v, normal(r, s.in*s.out), normal(r, s.out), s.out, s.in)
+			x, dst := normal(r, s.m*s.in), make([]float32, s.m*s.out)
+			for b.Loop() {
+				l.Mul(dst, x, s.m)
+			}
+			rate(b, 2*s.m*s.in*s.out, "GOP/s")
+		})
+	}
+}

@@ -14,4 +14,10 @@ const (
 	// avx2 is AVX2 with FMA3 and F16C: Intel from Haswell (2013), AMD from
 	// Excavator (2015).
 	avx2
+	// avx512 is AVX-512 with its parts F, BW, DQ and VL: Intel's servers from
+	// Skylake (2017), AMD from Zen 4 (2022).
+	avx512
+	// vnni is AVX-512 with products of bytes: Intel's servers from Cascade Lake
+	// (2019), AMD from Zen 4.
+	vnni
 )

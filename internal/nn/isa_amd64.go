@@ -9,10 +9,15 @@ import (
 )
 
 func detect() isa {
-	if cpu.X86.HasAVX2 && cpu.X86.HasFMA && cpu.X86.HasF16C {
+	switch x := &cpu.X86; {
+	case !x.HasAVX2 || !x.HasFMA || !x.HasF16C:
+		return plain
+	case !x.HasAVX512F || !x.HasAVX512BW || !x.HasAVX512DQ || !x.HasAVX512VL || !x.HasBMI2:
 		return avx2
+	case !x.HasAVX512VNNI:
+		return avx512
 	}
-	return plain
+	return vnni
 }
 
 // widens tells whether gemm takes weights of 16 bits.

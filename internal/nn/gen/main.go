@@ -9,30 +9,63 @@ package main
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 
 	. "github.com/mmcloughlin/avo/build"
 )
 
+// sets are the files that are written, by the instruction set for amd64.
+var sets = []struct {
+	name string
+	text func(constants)
+}{
+	{"avx2", avx2},
+	{"avx512", avx512},
+	{"lstm", lstmGates},
+}
+
 func main() {
-	if len(os.Args) != 3 || os.Args[1] != "-out" {
+	switch {
+	case len(os.Args) == 3 && os.Args[1] == "-out":
+		// avo writes one file in the life of a program.
+		for _, s := range sets {
+			c := exec.Command(os.Args[0], "-out", os.Args[2], s.name)
+			c.Stdout, c.Stderr = os.Stdout, os.Stderr
+			fail(c.Run())
+		}
+	case len(os.Args) == 4 && os.Args[1] == "-out":
+		for _, s := range sets {
+			if s.name == os.Args[3] {
+				write(os.Args[2], s.name, s.text)
+			}
+		}
+	default:
 		fmt.Fprintln(os.Stderr, "usage: gen -out FOLDER")
 		os.Exit(2)
 	}
-	// Generate reads the names of its files from the command line, and writes
-	// that line into both: it must not depend on the folder.
-	folder, err := filepath.Abs(os.Args[2])
-	if err == nil {
-		err = os.Chdir(folder)
-	}
+}
+
+func fail(err error) {
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "gen:", err)
 		os.Exit(1)
 	}
-	os.Args = append(os.Args[:1], "-out", "avx2_amd64.s", "-stubs", "avx2_amd64.go", "-pkg", "nn")
+}
 
+func write(folder, name string, text func(constants)) {
+	// Generate reads the names of its files from the command line, and writes
+	// that line into both: it must not depend on the folder.
+	folder, err := filepath.Abs(folder)
+	fail(err)
+	fail(os.Chdir(folder))
+	os.Args = append(os.Args[:1], "-out", name+"_amd64.s", "-stubs", name+"_amd64.go", "-pkg", "nn")
 	ConstraintExpr("!purego")
-	c := constants{}
+	text(constants{})
+	Generate()
+}
+
+func avx2(c constants) {
 	for m := 1; m <= 6; m++ {
 		gemm(m, false)
 		gemm(m, true)
@@ -47,5 +80,4 @@ func main() {
 	layerNorm(c)
 	halfToFloat()
 	floatToHalf()
-	Generate()
 }

@@ -1,0 +1,255 @@
+package main
+
+import (
+	"fmt"
+
+	. "github.com/mmcloughlin/avo/build"
+	. "github.com/mmcloughlin/avo/operand"
+	"github.com/mmcloughlin/avo/reg"
+)
+
+// int8Panel is the size of nn.int8Cols.
+const int8Panel = 3 * 64
+
+// gemmInt8 writes the product of m rows of bytes with panels of bytes, two
+// panels at a time. Each of the sixteen lanes sums four products at once.
+func gemmInt8(m int) {
+	name := fmt.Sprintf("gemmInt8x%dVNNI", m)
+	sets, unroll := 1, 2
+	if m == 1 {
+		sets, unroll = 2, 4
+	}
+	TEXT(name, NOSPLIT, "func(n, k int, a *uint8, rows *float32, b *int8, cols *float32, c *float32, ldc int, add bool)")
+	Pragma("noescape")
+	Doc(fmt.Sprintf("%s computes c[%d][n] = a[%d][k]·b and adds c when add; n is at least 1,", name, m, m),
+		"k a multiple of 4, b in panels [k/4][16][4].")
+	n, k := param("n"), param("k")
+	b, cols, c := param("b"), param("cols"), param("c")
+
+	// skip, and with it the places of the second panel's figures and results,
+	// is zero where there is no second panel: the first is taken twice then,
+	// and nothing is stored.
+	Label("pair")
+	skip, wide, ones, one := GP64(), GP64(), GP64(), K()
+	two := K()
+	MOVQ(U32(32), wide)
+	CMPQ(n, wide)
+	CMOVQLT(n, wide)
+	MOVQ(I32(-1), ones)
+	BZHIL(wide.As32(), ones.As32(), wide.As32())
+	KMOVW(wide.As32(), one)
+	SHRL(Imm(16), wide.As32())
+	KMOVW(wide.As32(), two)
+	XORQ(skip, skip)
+	CMPQ(n, Imm(16))
+	JLE(LabelRef("single"))
+	MOVQ(k, skip)
+	SHLQ(Imm(4), skip)
+	Label("single")
+
+	acc := make([][2]reg.VecVirtual, m*sets)
+	for i := range acc {
+		acc[i] = [2]reg.VecVirtual{ZMM(), ZMM()}
+		VPXORD(acc[i][0], acc[i][0], acc[i][0])
+		VPXORD(acc[i][1], acc[i][1], acc[i][1])
+	}
+	// Each pointer reaches three rows.
+	a := []reg.GPVirtual{param("a")}
+	for i := 3; i < m; i += 3 {
+		p := GP64()
+		LEAQ(Mem{Base: a[len(a)-1], Index: k, Scale: 2}, p)
+		ADDQ(k, p)
+		a = append(a, p)
+	}
+	b0, b1 := ZMM(), ZMM()
+	t := []reg.VecVirtual{ZMM(), ZMM()}
+	step := func(u int) {
+		VMOVDQU32(Mem{Base: b, Disp: 64 * u}, b0)
+		VMOVDQU32(Mem{Base: b, Index: skip, Scale: 1, Disp: 64 * u}, b1)
+		for i := range m {
+			x := Mem{Base: a[i/3], Disp: 4 * u}
+			if i%3 > 0 {
+				x.Index, x.Scale = k, uint8(i%3)
+			}
+			VPBROADCASTD(x, t[i%2])
+			sum := acc[u%sets*m+i]
+			VPDPBUSD(b0, t[i%2], sum[0])
+			VPDPBUSD(b1, t[i%2], sum[1])
+		}
+	}
+	advance := func(steps int) {
+		for _, p := range a {
+			ADDQ(Imm(uint64(4*steps)), p)
+		}
+		ADDQ(U32(uint32(64*steps)), b)
+	}
+	rounds := GP64()
+	MOVQ(k, rounds)
+	SHRQ(Imm(map[int]uint64{2: 3, 4: 4}[unroll]), rounds)
+	JZ(LabelRef("tail"))
+	Label("loop")
+	for u := range unroll {
+		step(u)
+	}
+	advance(unroll)
+	DECQ(rounds)
+	JNZ(LabelRef("loop"))
+	Label("tail")
+	left := GP64()
+	MOVQ(k, left)
+	SHRQ(Imm(2), left)
+	ANDQ(Imm(uint64(unroll-1)), left)
+	JZ(LabelRef("sum"))
+	Label("one")
+	step(0)
+	advance(1)
+	DECQ(left)
+	JNZ(LabelRef("one"))
+
+	Label("sum")
+	ADDQ(skip, b)
+	for i := range m * (sets - 1) {
+		VPADDD(acc[m+i][0], acc[i][0], acc[i][0])
+		VPADDD(acc[m+i][1], acc[i][1], acc[i][1])
+	}
+	// To floats: sum·step·(the row's step) + (the row's least)·(sum of the
+	// weights) + bias.
+	next := GP64()
+	XORQ(next, next)
+	MOVQ(U32(int8Panel), ones)
+	TESTQ(skip, skip)
+	CMOVQNE(ones, next)
+	rows := param("rows")
+	for h := range 2 {
+		at := Mem{Base: cols}
+		if h == 1 {
+			at.Index, at.Scale = next, 1
+		}
+		VMOVUPS(at, b0)
+		VMOVUPS(at.Offset(64), b1)
+		for i := range m {
+			sum := acc[i][h]
+			VMOVUPS(at.Offset(128), t[i%2])
+			VFMADD231PS_BCST(Mem{Base: rows, Disp: 8*i + 4}, b1, t[i%2])
+			VCVTDQ2PS(sum, sum)
+			VMULPS(b0, sum, sum)
+			VFMADD132PS_BCST(Mem{Base: rows, Disp: 8 * i}, t[i%2], sum)
+		}
+	}
+	row, ldc := GP64(), param("ldc")
+	SHLQ(Imm(2), ldc)
+	add := Load(Param("add"), GP8())
+	TESTB(add, add)
+	JZ(LabelRef("store"))
+	MOVQ(c, row)
+	for i := range m {
+		VADDPS(Mem{Base: row}, acc[i][0], one, acc[i][0])
+		VADDPS(Mem{Base: row, Disp: 64}, acc[i][1], two, acc[i][1])
+		ADDQ(ldc, row)
+	}
+	Label("store")
+	MOVQ(c, row)
+	for i := range m {
+		VMOVUPS(acc[i][0], one, Mem{Base: row})
+		VMOVUPS(acc[i][1], two, Mem{Base: row, Disp: 64})
+		ADDQ(ldc, row)
+	}
+	ADDQ(U32(2*int8Panel), cols)
+	ADDQ(U32(128), c)
+	SUBQ(Imm(32), n)
+	JG(LabelRef("pair"))
+	VZEROUPPER()
+	RET()
+}
+
+// toBytes writes a row of floats in steps above its least.
+func toBytes(c constants) {
+	TEXT("toBytesAVX512", NOSPLIT, "func(n int, dst *uint8, x *float32) (step, least float32)")
+	Pragma("noescape")
+	Doc("toBytesAVX512 writes x[n] in steps above its least element to dst; n is at least 1.")
+	n, dst, x := param("n"), param("dst"), param("x")
+	first := ZMM()
+	VBROADCASTSS(Mem{Base: x}, first)
+	var lo, hi, sum [2]reg.VecVirtual
+	for i := range 2 {
+		lo[i], hi[i], sum[i] = ZMM(), ZMM(), ZMM()
+		VMOVAPS(first, lo[i])
+		VMOVAPS(first, hi[i])
+		VPXORD(sum[i], sum[i], sum[i])
+	}
+	p, left := GP64(), GP64()
+	MOVQ(x, p)
+	MOVQ(n, left)
+	Label("wide")
+	CMPQ(left, Imm(32))
+	JLT(LabelRef("narrow"))
+	for i := range 2 {
+		v := ZMM()
+		VMOVUPS(Mem{Base: p, Disp: 64 * i}, v)
+		VMINPS(v, lo[i], lo[i])
+		VMAXPS(v, hi[i], hi[i])
+		VADDPS(v, sum[i], sum[i])
+	}
+	ADDQ(U32(128), p)
+	SUBQ(Imm(32), left)
+	JMP(LabelRef("wide"))
+	Label("narrow")
+	c.each512("range", left, func(i reg.GPVirtual, mask reg.Register) {
+		v := ZMM()
+		if mask == nil {
+			VMOVUPS(at(p, i), v)
+		} else {
+			VMOVAPS(first, v)
+			VMOVUPS(at(p, i), mask, v)
+		}
+		VMINPS(v, lo[0], lo[0])
+		VMAXPS(v, hi[0], hi[0])
+		VADDPS(v, sum[0], sum[0])
+	})
+	VMINPS(lo[1], lo[0], lo[0])
+	VMAXPS(hi[1], hi[0], hi[0])
+	VADDPS(sum[1], sum[0], sum[0])
+	low, high, total := fold512(lo[0], vminps), fold512(hi[0], vmaxps), fold512(sum[0], vaddps)
+
+	// spread, or zero where it is too small to be divided by.
+	spread, inverse, t := XMM(), XMM(), XMM()
+	VSUBSS(low, high, spread)
+	VMOVSS(c.float(1e-30), t)
+	VCMPSS(Imm(0x11), t, spread, t) // less than, quiet
+	VANDNPS(spread, t, spread)
+	VMOVSS(c.float(255), inverse)
+	VDIVSS(spread, inverse, inverse)
+	// 255/0 is infinite, and without use: every difference is zero then.
+	VXORPS(t, t, t)
+	VCMPSS(Imm(0x1e), t, spread, t) // greater than, quiet
+	VANDPS(inverse, t, inverse)
+	VMULSS(c.float(1.0/255), spread, spread)
+	Store(spread, ReturnIndex(0))
+	// Zero times a sum that is not finite is NaN.
+	VXORPS(t, t, t)
+	VFMADD213SS(low, t, total)
+	Store(total, ReturnIndex(1))
+
+	least, factor := ZMM(), ZMM()
+	VBROADCASTSS(low, least)
+	VBROADCASTSS(inverse, factor)
+	c.each512("bytes", n, func(i reg.GPVirtual, mask reg.Register) {
+		v := ZMM()
+		to := Mem{Base: dst, Index: i, Scale: 1}
+		if mask == nil {
+			VMOVUPS(at(x, i), v)
+		} else {
+			VMOVUPS_Z(at(x, i), mask, v)
+		}
+		VSUBPS(least, v, v)
+		VMULPS(factor, v, v)
+		VCVTPS2DQ(v, v)
+		if mask == nil {
+			VPMOVDB(v, to)
+		} else {
+			VPMOVDB(v, mask, to)
+		}
+	})
+	VZEROUPPER()
+	RET()
+}

@@ -1,0 +1,52 @@
+//go:build !purego
+
+package nn
+
+func (v isa) multipliesBytes() bool { return v >= vnni }
+
+func (v isa) toBytes(dst []uint8, x []float32) int8Row {
+	if v < vnni || len(x) == 0 {
+		return toBytesGo(dst, x)
+	}
+	step, least := toBytesAVX512(len(x), &dst[0], &x[0])
+	return int8Row{step: step, least: least}
+}
+
+// gemmInt8 computes c[m][n] (+)= a[m][k] · b + bias for up to int8M rows of
+// bytes and panels b of bytes, each [k/4][16][4].
+func (v isa) gemmInt8(m, n, k int, a []uint8, rows []int8Row, b []int8, cols []int8Cols, c []float32, ldc int, add bool) {
+	if v < vnni {
+		gemmInt8Go(m, n, k, a, rows, b, cols, c, ldc, add)
+		return
+	}
+	switch m {
+	case 1:
+		gemmInt8x1VNNI(n, k, &a[0], &rows[0].step, &b[0], &cols[0].step[0], &c[0], ldc, add)
+	case 2:
+		gemmInt8x2VNNI(n, k, &a[0], &rows[0].step, &b[0], &cols[0].step[0], &c[0], ldc, add)
+	case 3:
+		gemmInt8x3VNNI(n, k, &a[0], &rows[0].step, &b[0], &cols[0].step[0], &c[0], ldc, add)
+	case 4:
+		gemmInt8x4VNNI(n, k, &a[0], &rows[0].step, &b[0], &cols[0].step[0], &c[0], ldc, add)
+	case 5:
+		gemmInt8x5VNNI(n, k, &a[0], &rows[0].step, &b[0], &cols[0].step[0], &c[0], ldc, add)
+	case 6:
+		gemmInt8x6VNNI(n, k, &a[0], &rows[0].step, &b[0], &cols[0].step[0], &c[0], ldc, add)
+	case 7:
+		gemmInt8x7VNNI(n, k, &a[0], &rows[0].step, &b[0], &cols[0].step[0], &c[0], ldc, add)
+	case 8:
+		gemmInt8x8VNNI(n, k, &a[0], &rows[0].step, &b[0], &cols[0].step[0], &c[0], ldc, add)
+	case 9:
+		gemmInt8x9VNNI(n, k, &a[0], &rows[0].step, &b[0], &cols[0].step[0], &c[0], ldc, add)
+	case 10:
+		gemmInt8x10VNNI(n, k, &a[0], &rows[0].step, &b[0], &cols[0].step[0], &c[0], ldc, add)
+	case 11:
+		gemmInt8x11VNNI(n, k, &a[0], &rows[0].step, &b[0], &cols[0].step[0], &c[0], ldc, add)
+	case 12:
+		gemmInt8x12VNNI(n, k, &a[0], &rows[0].step, &b[0], &cols[0].step[0], &c[0], ldc, add)
+	case 13:
+		gemmInt8x13VNNI(n, k, &a[0], &rows[0].step, &b[0], &cols[0].step[0], &c[0], ldc, add)
+	default:
+		gemmInt8x14VNNI(n, k, &a[0], &rows[0].step, &b[0], &cols[0].step[0], &c[0], ldc, add)
+	}
+}
