@@ -1,9 +1,11 @@
 // Package text works on recognised words. Its Redactor masks what must never be
-// stored, logged or shown: card numbers, security codes, PINs and passwords.
+// stored, logged or shown: card numbers, security codes, PINs, one-time codes,
+// social security numbers, IBANs and passwords.
 package text
 
 import (
 	"strings"
+	"unicode"
 
 	"sidetone/asr"
 	"sidetone/internal/pcm"
@@ -29,7 +31,8 @@ const (
 	patience = 3
 	// maxPause is the silence, in samples, across which digits are one number.
 	maxPause = 15 * pcm.Rate
-	// maxPassword is how many words a spoken password may have.
+	// maxPassword is how many words a spoken password may have; letters and
+	// digits that spell one do not count.
 	maxPassword = 6
 )
 
@@ -38,21 +41,30 @@ const (
 //
 // Words are masked one for one: their number, their times and Stable do not
 // change. What follows from earlier utterances (a number read out with pauses,
-// the answer to a question) is known only from then on: of a card number read
-// in groups of four without being announced, the first eight digits are shown
-// and the rest is masked. In a partial a run of digits is masked while it may
-// still become a card number, and shown again when it turns out to be none.
+// the answer to a question) is known only from then on.
+//
+// A card number that nothing announced is known by its length, 12 digits or
+// more, and before by the groups in which it is read: of a number that begins
+// as cards do (3 to 6, or 2221 to 2720) and has come to exactly eight digits in
+// groups of four, or to Amex's four and six, only the first six are shown. Cut
+// otherwise between utterances, which looks like a telephone number, up to
+// eleven digits of it are shown. In a partial a run of digits is masked from
+// the seventh on while it may still become a card number, and shown again when
+// it turns out to be none.
 type Redactor struct {
-	// tail is how many digits the last utterance ended with, ending at end.
-	tail int
+	// tail is the number with which the last utterance ended, at end.
+	tail number
 	end  int64
 	// open is the question that waits for its answer, for so many utterances.
 	open  secret
 	waits int
-	// units, hide and announced are about the hypothesis at hand.
+	// units, hide and announced are about the hypothesis at hand; hid is the
+	// kind of the last secret in it, which ends before the unit hidTo.
 	units     []unit
 	hide      []bool
 	announced []announcement
+	hid       secret
+	hidTo     int
 }
 
 // secret is a kind of thing that words can announce.
@@ -60,13 +72,20 @@ type secret uint8
 
 const (
 	nothing secret = iota
-	// harmless digits are next: a phone number, an amount.
+	// harmless digits are next: a phone number, a sort code.
 	harmless
-	// digits of a card number, code or PIN are next.
+	// weak is harmless unless the same utterance speaks of a secret: "the PIN
+	// of my account".
+	weak
+	// pan is a card number, whose last digits may be shown.
+	pan
+	// digits of a code or PIN are next.
 	digits
 	// password: words are next.
 	password
 )
+
+func (s secret) secret() bool { return s >= pan }
 
 // Redact masks a hypothesis of the leg; the leg's hypotheses are given in
 // order. The words of h are left as they are.
@@ -77,202 +96,124 @@ func (r *Redactor) Redact(h asr.Hypothesis) asr.Hypothesis {
 	}
 	r.hide = r.hide[:len(r.units)]
 	clear(r.hide)
+	r.hid, r.hidTo = nothing, 0
 
 	tail := r.tail
 	if len(h.Words) > 0 && h.Words[0].Start-r.end > maxPause {
-		tail = 0
+		tail = number{}
 	}
 	r.announced = appendAnnouncements(r.announced[:0], h.Words, r.units)
-	last := r.numbers(tail, !h.Final)
+	last := r.numbers(&tail, !h.Final)
+	r.ibans(h.Words, !h.Final)
 	r.passwords()
 	if h.Final {
-		r.remember(&h, last, tail)
+		r.remember(&h, last, &tail)
 	}
 	return r.mask(h)
 }
 
-// Overhear takes what the other side says: a question for a secret makes the
-// answer one, a question for a phone number makes it none. Partials are
-// ignored.
+// Overhear takes what the other side says, before it is redacted: a question
+// for a secret makes the answer one, a question for a phone number makes it
+// none, and a secret that the other side tells is one when it is read back.
+// Partials are ignored.
 func (r *Redactor) Overhear(h asr.Hypothesis) {
 	if !h.Final {
 		return
 	}
 	r.units = appendUnits(r.units[:0], h.Words)
 	r.announced = appendAnnouncements(r.announced[:0], h.Words, r.units)
-	if len(r.announced) == 0 {
+	a := verdict(r.announced, r.units)
+	switch {
+	case a.what == nothing, a.what == password && !a.asked:
+		r.overhearNumber()
 		return
-	}
-	a := r.announced[len(r.announced)-1]
-	if a.what == password && !a.asked || a.what == nothing {
-		return
+	case a.what == weak:
+		a.what = harmless
 	}
 	r.open, r.waits = a.what, patience
 	if a.what == harmless {
-		r.tail = 0
+		r.tail = number{}
 	}
 }
 
-// run is a row of digits in the units from..to.
-type run struct {
-	from, to, count int
-}
-
-// numbers hides the digits that are secret and returns the run, if there is
-// one, with which the utterance ends.
-func (r *Redactor) numbers(tail int, partial bool) (last run) {
+// overhearNumber sees that what is being read to this side stays secret.
+func (r *Redactor) overhearNumber() {
 	for at := 0; at < len(r.units); {
-		n := r.runAt(at)
-		if n.count == 0 {
-			at++
-			continue
-		}
-		at = n.to
-		atEnd := r.onlyFillers(n.to, len(r.units))
-		count := n.count
-		if r.onlyFillers(0, n.from) {
-			count += tail
-		}
-		what, ending := r.contextOf(n.from)
-		secretly := what == digits || what == password
+		n := r.runAt(at, len(r.units), nil)
 		switch {
-		case count >= panDigits,
-			partial && atEnd && count >= growing,
-			secretly && !ending && n.count >= secretDigits && !r.isAmount(n.to),
-			secretly && !ending && partial && atEnd,
-			secretly && !ending && tail > 0 && r.onlyFillers(0, n.from) && atEnd:
-			for i := n.from; i < n.to; i++ {
-				r.hide[i] = true
-			}
+		case n.count >= panDigits && r.open != harmless:
+			r.open, r.waits = pan, patience
+		case n.count > 0 && r.open.secret():
+			r.waits = patience
 		}
-		if atEnd {
-			last = n
-		}
+		at = max(n.to, at+1)
 	}
-	return last
-}
-
-// contextOf is what the digits at a unit were announced as: by the nearest
-// words before them, else by the open question. ending says that only the last
-// digits of a number are meant.
-func (r *Redactor) contextOf(at int) (what secret, ending bool) {
-	what = r.open
-	for _, a := range r.announced {
-		if a.to > at {
-			break
-		}
-		far := reach
-		if a.what == password && !a.told {
-			far = 4
-		}
-		switch {
-		case a.what == nothing:
-			ending = at-a.to <= 3
-		case at-a.to <= far:
-			what, ending = a.what, false
-		}
-	}
-	return what, ending
-}
-
-// runAt is the run of digits that begins at a unit; its count is 0 where none
-// does.
-func (r *Redactor) runAt(at int) run {
-	n := run{from: at, to: at}
-	pending, times := 0, 1
-	tens := false
-	for i := at; i < len(r.units); i++ {
-		u := &r.units[i]
-		switch u.kind {
-		case numeral:
-			c := u.count
-			if tens && u.unit {
-				// "forty five" is two digits.
-				c = 0
-			}
-			n.count += c*times + pending
-			n.to = i + 1
-			pending, times, tens = 0, 1, u.tens
-		case repeat:
-			if n.count == 0 && i > at {
-				return n
-			}
-			times = u.count
-		case soft:
-			if n.count == 0 {
-				return n
-			}
-			pending++
-		case filler:
-			if n.count == 0 && times == 1 {
-				return n
-			}
-		default:
-			return n
-		}
-	}
-	return n
 }
 
 func (r *Redactor) onlyFillers(from, to int) bool {
-	for _, u := range r.units[from:to] {
-		if u.kind != filler {
+	for i := from; i < to; i++ {
+		if r.units[i].kind != filler {
 			return false
 		}
 	}
 	return true
 }
 
-func (r *Redactor) isAmount(at int) bool {
-	return at < len(r.units) && isCurrency(r.units[at].text)
-}
-
-// passwords hides the words that follow "the password is".
-func (r *Redactor) passwords() {
-	for _, a := range r.announced {
-		if a.what == password && a.told {
-			r.hideWords(a.to)
+// onlyLeads says whether nothing but what leads to an answer stands before a
+// unit.
+func (r *Redactor) onlyLeads(to int) bool {
+	for i := range to {
+		if u := &r.units[i]; u.kind != filler && !leadsIn(u.text) {
+			return false
 		}
 	}
-	if r.open == password && len(r.announced) == 0 && len(r.units) > 0 && len(r.units) <= 3 {
-		r.hideWords(0)
-	}
+	return true
 }
 
-func (r *Redactor) hideWords(from int) {
-	for i := from; i < len(r.units) && i < from+maxPassword; i++ {
-		t := r.units[i].text
-		if i == from && isNoPassword(t) || i > from && endsPassword(t) {
-			return
+// mayGoOn says whether the digits before a unit may go on behind the last.
+func (r *Redactor) mayGoOn(from int) bool {
+	for i := from; i < len(r.units); i++ {
+		if k := r.units[i].kind; k != filler && k != soft && k != repeat {
+			return false
 		}
-		r.hide[i] = true
 	}
+	return true
 }
 
 // remember keeps what the next utterances need to know.
-func (r *Redactor) remember(h *asr.Hypothesis, last run, tail int) {
+func (r *Redactor) remember(h *asr.Hypothesis, last run, tail *number) {
 	switch {
-	case last.count > 0 && r.onlyFillers(0, last.from):
-		r.tail = tail + last.count
-	case last.count > 0:
-		r.tail = last.count
+	case last.to > 0:
+		r.tail = last.number
 	case r.onlyFillers(0, len(r.units)):
-		r.tail = tail
+		r.tail = *tail
 	default:
-		r.tail = 0
+		r.tail = number{}
 	}
 	if n := len(h.Words); n > 0 {
 		r.end = h.Words[n-1].End
 	}
-	if n := len(r.announced); n > 0 {
+	a := verdict(r.announced, r.units)
+	switch {
+	case r.hid != nothing && (r.hid != password || r.open != password):
+		r.open, r.waits = r.hid, patience
+		if r.hid == password {
+			// The password has been said, unless digits of it come next.
+			r.open, r.waits = digits, 1
+		}
+	case len(r.announced) > 0:
 		r.open = nothing
 		// Words such as "my card number is" at the end leave the question open.
-		if a := r.announced[n-1]; len(r.units)-a.to <= 3 && (a.what != password || a.told && len(r.units) == a.to) {
+		if left := len(r.units) - a.to; left <= 3 && (a.what != password || a.told && left == 0) {
+			r.open, r.waits = a.what, patience
+			if a.what == weak {
+				r.open = harmless
+			}
+		}
+		if a.asked && a.what != password {
 			r.open, r.waits = a.what, patience
 		}
-		return
-	}
-	if len(r.units) > 0 && (last.count == 0 || r.open == password) {
+	case !r.onlyFillers(0, len(r.units)) && (last.to == 0 || r.open == password):
 		if r.waits--; r.waits <= 0 {
 			r.open = nothing
 		}
@@ -312,4 +253,7 @@ func (r *Redactor) mask(h asr.Hypothesis) asr.Hypothesis {
 	return h
 }
 
-func isSeparator(s string) bool { return strings.Trim(s, " -.,/、，") == "" }
+// isSeparator says whether what is between two secrets is part of them.
+func isSeparator(s string) bool {
+	return !strings.ContainsFunc(s, func(r rune) bool { return unicode.IsLetter(r) || unicode.IsDigit(r) })
+}

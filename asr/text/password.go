@@ -1,0 +1,97 @@
+package text
+
+import "strings"
+
+// passwords hides the words that follow "the password is" or answer the question
+// for it.
+func (r *Redactor) passwords() {
+	for _, a := range r.announced {
+		if a.what == password && a.told {
+			r.hideWords(a.to)
+		}
+	}
+	if r.open != password || len(r.announced) > 0 || len(r.units) == 0 {
+		return
+	}
+	from := 0
+	for from < len(r.units) && leadsIn(r.units[from].text) {
+		from++
+	}
+	if len(r.units) <= 3 {
+		r.hideWords(0)
+	}
+	if from < len(r.units) && (from > 0 && strings.HasPrefix(r.units[from-1].text, "i") || len(r.units)-from <= 3 || r.spelled(from)) {
+		r.hideWords(from)
+	}
+}
+
+func (r *Redactor) hideWords(from int) {
+	words := 0
+	for i := from; i < len(r.units) && words < maxPassword; i++ {
+		u := &r.units[i]
+		switch {
+		case i > from && r.spelled(i):
+		case i == from && isNoPassword(u.text), i > from && endsPassword(u.text):
+			return
+		default:
+			words++
+		}
+		r.hide[i] = true
+		r.hid = password
+	}
+}
+
+// spelled says whether a unit is part of a password that is spelled. "I" and
+// "a" are letters among letters only.
+func (r *Redactor) spelled(at int) bool {
+	u := &r.units[at]
+	return spells(u) && (u.text != "i" && u.text != "a" || at+1 == len(r.units) || spells(&r.units[at+1]))
+}
+
+// isNoPassword says whether "the password is" goes on with something that is
+// said about it.
+func isNoPassword(t string) bool {
+	switch t {
+	case "not", "wrong", "incorrect", "invalid", "expired", "locked", "blocked", "working", "rejected", "being", "still",
+		"the", "a", "an", "too", "no", "never", "only", "always", "really", "reset", "forgotten", "gone", "lost", "required",
+		"at", "on", "in", "to", "for", "something", "there", "what", "correct", "right", "ok", "okay", "fine", "now", "also",
+		"it", "that", "this", "my", "your", "very", "case", "so", "because", "sent", "changed", "new", "old", "how", "why",
+		"错", "不", "对", "什", "多", "啥", "忘", "被", "过", "吗":
+		return true
+	}
+	return false
+}
+
+// endsPassword says whether a word goes on after the password.
+func endsPassword(t string) bool {
+	switch t {
+	case "and", "but", "so", "please", "can", "could", "i", "i'm", "i'd", "you", "because", "which", "that", "thanks",
+		"thank", "okay", "ok", "is", "my", "the", "then", "请", "你", "我", "但", "可":
+		return true
+	}
+	return false
+}
+
+// spells says whether a word is part of a password that is spelled.
+func spells(u *unit) bool {
+	if u.kind == numeral || u.kind == repeat || len(u.text) == 1 {
+		return true
+	}
+	switch u.text {
+	case "capital", "upper", "uppercase", "lower", "lowercase", "case", "letter", "small", "big", "exclamation", "mark", "point",
+		"at", "sign", "hash", "hashtag", "pound", "underscore", "dash", "hyphen", "dot", "star", "asterisk", "dollar", "question",
+		"percent", "ampersand", "slash", "plus", "number", "all", "as", "in", "for", "大", "写", "小":
+		return true
+	}
+	return false
+}
+
+// leadsIn says whether a word may stand before the answer to a question.
+func leadsIn(t string) bool {
+	switch t {
+	case "it's", "its", "it", "is", "that's", "that", "would", "be", "sure", "yes", "yeah", "yep", "okay", "ok", "um", "uh", "er",
+		"erm", "well", "so", "of", "course", "是", "嗯", "呃", "好":
+		return true
+	}
+	return false
+}
