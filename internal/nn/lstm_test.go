@@ -43,7 +43,7 @@ func TestLSTMGates(t *testing.T) {
 // TestLSTMGatesSweep leads each argument alone from one end to the other.
 func TestLSTMGatesSweep(t *testing.T) {
 	forEach(t, func(t *testing.T, v isa) {
-		const n = 64 << 10
+		const n = 8 << 10
 		gates, c, h := make([]float32, 4*n), make([]float32, n), make([]float32, n)
 		for which := range 5 {
 			in := [5]float32{0.5, 1, -1.5, 2, 0.75}

@@ -13,6 +13,8 @@ import (
 	"path/filepath"
 
 	. "github.com/mmcloughlin/avo/build"
+
+	"sidetone/internal/nn/gen/neon"
 )
 
 // sets are the files that are written, by the instruction set for amd64.
@@ -34,6 +36,7 @@ func main() {
 			c.Stdout, c.Stderr = os.Stdout, os.Stderr
 			fail(c.Run())
 		}
+		fail(neon.Write(os.Args[2]))
 	case len(os.Args) == 4 && os.Args[1] == "-out":
 		for _, s := range sets {
 			if s.name == os.Args[3] {
