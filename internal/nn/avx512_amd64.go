@@ -5,88 +5,88 @@
 package nn
 
 // gemmInt8x1VNNI computes c[1][n] = a[1][k]·b and adds c when add; n is at least 1,
-// k a multiple of 4, b in panels [k/4][16][4].
+// k a multiple of 4, b in panels [k/4][16][4]. What lies ahead bytes on is called for.
 //
 //go:noescape
-func gemmInt8x1VNNI(n int, k int, a *uint8, rows *float32, b *int8, cols *float32, c *float32, ldc int, add bool)
+func gemmInt8x1VNNI(n int, k int, a *uint8, rows *float32, b *int8, cols *float32, c *float32, ldc int, add bool, ahead int)
 
 // gemmInt8x2VNNI computes c[2][n] = a[2][k]·b and adds c when add; n is at least 1,
-// k a multiple of 4, b in panels [k/4][16][4].
+// k a multiple of 4, b in panels [k/4][16][4]. What lies ahead bytes on is called for.
 //
 //go:noescape
-func gemmInt8x2VNNI(n int, k int, a *uint8, rows *float32, b *int8, cols *float32, c *float32, ldc int, add bool)
+func gemmInt8x2VNNI(n int, k int, a *uint8, rows *float32, b *int8, cols *float32, c *float32, ldc int, add bool, ahead int)
 
 // gemmInt8x3VNNI computes c[3][n] = a[3][k]·b and adds c when add; n is at least 1,
-// k a multiple of 4, b in panels [k/4][16][4].
+// k a multiple of 4, b in panels [k/4][16][4]. What lies ahead bytes on is called for.
 //
 //go:noescape
-func gemmInt8x3VNNI(n int, k int, a *uint8, rows *float32, b *int8, cols *float32, c *float32, ldc int, add bool)
+func gemmInt8x3VNNI(n int, k int, a *uint8, rows *float32, b *int8, cols *float32, c *float32, ldc int, add bool, ahead int)
 
 // gemmInt8x4VNNI computes c[4][n] = a[4][k]·b and adds c when add; n is at least 1,
-// k a multiple of 4, b in panels [k/4][16][4].
+// k a multiple of 4, b in panels [k/4][16][4]. What lies ahead bytes on is called for.
 //
 //go:noescape
-func gemmInt8x4VNNI(n int, k int, a *uint8, rows *float32, b *int8, cols *float32, c *float32, ldc int, add bool)
+func gemmInt8x4VNNI(n int, k int, a *uint8, rows *float32, b *int8, cols *float32, c *float32, ldc int, add bool, ahead int)
 
 // gemmInt8x5VNNI computes c[5][n] = a[5][k]·b and adds c when add; n is at least 1,
-// k a multiple of 4, b in panels [k/4][16][4].
+// k a multiple of 4, b in panels [k/4][16][4]. What lies ahead bytes on is called for.
 //
 //go:noescape
-func gemmInt8x5VNNI(n int, k int, a *uint8, rows *float32, b *int8, cols *float32, c *float32, ldc int, add bool)
+func gemmInt8x5VNNI(n int, k int, a *uint8, rows *float32, b *int8, cols *float32, c *float32, ldc int, add bool, ahead int)
 
 // gemmInt8x6VNNI computes c[6][n] = a[6][k]·b and adds c when add; n is at least 1,
-// k a multiple of 4, b in panels [k/4][16][4].
+// k a multiple of 4, b in panels [k/4][16][4]. What lies ahead bytes on is called for.
 //
 //go:noescape
-func gemmInt8x6VNNI(n int, k int, a *uint8, rows *float32, b *int8, cols *float32, c *float32, ldc int, add bool)
+func gemmInt8x6VNNI(n int, k int, a *uint8, rows *float32, b *int8, cols *float32, c *float32, ldc int, add bool, ahead int)
 
 // gemmInt8x7VNNI computes c[7][n] = a[7][k]·b and adds c when add; n is at least 1,
-// k a multiple of 4, b in panels [k/4][16][4].
+// k a multiple of 4, b in panels [k/4][16][4]. What lies ahead bytes on is called for.
 //
 //go:noescape
-func gemmInt8x7VNNI(n int, k int, a *uint8, rows *float32, b *int8, cols *float32, c *float32, ldc int, add bool)
+func gemmInt8x7VNNI(n int, k int, a *uint8, rows *float32, b *int8, cols *float32, c *float32, ldc int, add bool, ahead int)
 
 // gemmInt8x8VNNI computes c[8][n] = a[8][k]·b and adds c when add; n is at least 1,
-// k a multiple of 4, b in panels [k/4][16][4].
+// k a multiple of 4, b in panels [k/4][16][4]. What lies ahead bytes on is called for.
 //
 //go:noescape
-func gemmInt8x8VNNI(n int, k int, a *uint8, rows *float32, b *int8, cols *float32, c *float32, ldc int, add bool)
+func gemmInt8x8VNNI(n int, k int, a *uint8, rows *float32, b *int8, cols *float32, c *float32, ldc int, add bool, ahead int)
 
 // gemmInt8x9VNNI computes c[9][n] = a[9][k]·b and adds c when add; n is at least 1,
-// k a multiple of 4, b in panels [k/4][16][4].
+// k a multiple of 4, b in panels [k/4][16][4]. What lies ahead bytes on is called for.
 //
 //go:noescape
-func gemmInt8x9VNNI(n int, k int, a *uint8, rows *float32, b *int8, cols *float32, c *float32, ldc int, add bool)
+func gemmInt8x9VNNI(n int, k int, a *uint8, rows *float32, b *int8, cols *float32, c *float32, ldc int, add bool, ahead int)
 
 // gemmInt8x10VNNI computes c[10][n] = a[10][k]·b and adds c when add; n is at least 1,
-// k a multiple of 4, b in panels [k/4][16][4].
+// k a multiple of 4, b in panels [k/4][16][4]. What lies ahead bytes on is called for.
 //
 //go:noescape
-func gemmInt8x10VNNI(n int, k int, a *uint8, rows *float32, b *int8, cols *float32, c *float32, ldc int, add bool)
+func gemmInt8x10VNNI(n int, k int, a *uint8, rows *float32, b *int8, cols *float32, c *float32, ldc int, add bool, ahead int)
 
 // gemmInt8x11VNNI computes c[11][n] = a[11][k]·b and adds c when add; n is at least 1,
-// k a multiple of 4, b in panels [k/4][16][4].
+// k a multiple of 4, b in panels [k/4][16][4]. What lies ahead bytes on is called for.
 //
 //go:noescape
-func gemmInt8x11VNNI(n int, k int, a *uint8, rows *float32, b *int8, cols *float32, c *float32, ldc int, add bool)
+func gemmInt8x11VNNI(n int, k int, a *uint8, rows *float32, b *int8, cols *float32, c *float32, ldc int, add bool, ahead int)
 
 // gemmInt8x12VNNI computes c[12][n] = a[12][k]·b and adds c when add; n is at least 1,
-// k a multiple of 4, b in panels [k/4][16][4].
+// k a multiple of 4, b in panels [k/4][16][4]. What lies ahead bytes on is called for.
 //
 //go:noescape
-func gemmInt8x12VNNI(n int, k int, a *uint8, rows *float32, b *int8, cols *float32, c *float32, ldc int, add bool)
+func gemmInt8x12VNNI(n int, k int, a *uint8, rows *float32, b *int8, cols *float32, c *float32, ldc int, add bool, ahead int)
 
 // gemmInt8x13VNNI computes c[13][n] = a[13][k]·b and adds c when add; n is at least 1,
-// k a multiple of 4, b in panels [k/4][16][4].
+// k a multiple of 4, b in panels [k/4][16][4]. What lies ahead bytes on is called for.
 //
 //go:noescape
-func gemmInt8x13VNNI(n int, k int, a *uint8, rows *float32, b *int8, cols *float32, c *float32, ldc int, add bool)
+func gemmInt8x13VNNI(n int, k int, a *uint8, rows *float32, b *int8, cols *float32, c *float32, ldc int, add bool, ahead int)
 
 // gemmInt8x14VNNI computes c[14][n] = a[14][k]·b and adds c when add; n is at least 1,
-// k a multiple of 4, b in panels [k/4][16][4].
+// k a multiple of 4, b in panels [k/4][16][4]. What lies ahead bytes on is called for.
 //
 //go:noescape
-func gemmInt8x14VNNI(n int, k int, a *uint8, rows *float32, b *int8, cols *float32, c *float32, ldc int, add bool)
+func gemmInt8x14VNNI(n int, k int, a *uint8, rows *float32, b *int8, cols *float32, c *float32, ldc int, add bool, ahead int)
 
 // toBytesAVX512 writes x[n] in steps above its least element to dst; n is at least 1.
 //

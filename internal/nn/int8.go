@@ -37,7 +37,9 @@ const (
 	int8Buffer = 64 << 10
 	int8Small  = 8 << 10
 	// int8Chunk is chunk in bytes.
-	int8Chunk = 256 << 10
+	int8Chunk = 128 << 10
+	// int8Near is the size of weights that stay in the second cache.
+	int8Near = 1 << 20
 )
 
 // Int8Fast tells whether this processor multiplies bytes faster than floats.
@@ -142,7 +144,7 @@ func (l *Int8) product(buf []uint8, dst []float32, ldd int, x []float32, ldx int
 		for j := 0; j < l.n; j += cols {
 			n, w := min(cols, l.n-j), l.w[j*stride:]
 			for i := 0; i < m; i += step {
-				l.isa.gemmInt8(min(step, m-i), n, stride, buf[i*stride:], figures[i:], w, l.cols[j/panelN:], dst[(r+i)*ldd+j:], ldd, add)
+				l.isa.gemmInt8(min(step, m-i), n, stride, buf[i*stride:], figures[i:], w, l.cols[j/panelN:], dst[(r+i)*ldd+j:], ldd, add, len(l.w) > int8Near)
 			}
 		}
 	}

@@ -13,40 +13,47 @@ func (v isa) toBytes(dst []uint8, x []float32) int8Row {
 }
 
 // gemmInt8 computes c[m][n] (+)= a[m][k] · b + bias for up to int8M rows of
-// bytes and panels b of bytes, each [k/4][16][4].
-func (v isa) gemmInt8(m, n, k int, a []uint8, rows []int8Row, b []int8, cols []int8Cols, c []float32, ldc int, add bool) {
+// bytes and panels b of bytes, each [k/4][16][4]; far tells that b is not in a near cache.
+func (v isa) gemmInt8(m, n, k int, a []uint8, rows []int8Row, b []int8, cols []int8Cols, c []float32, ldc int, add, far bool) {
 	if v < vnni {
 		gemmInt8Go(m, n, k, a, rows, b, cols, c, ldc, add)
 		return
 	}
+	// The processor fetches one line after the other of its own accord, to the
+	// end of a page of 4 kB. Calling for the next panels pays only where they
+	// come from beyond the second cache.
+	ahead := 0
+	if far {
+		ahead = 2 * panelN * k
+	}
 	switch m {
 	case 1:
-		gemmInt8x1VNNI(n, k, &a[0], &rows[0].step, &b[0], &cols[0].step[0], &c[0], ldc, add)
+		gemmInt8x1VNNI(n, k, &a[0], &rows[0].step, &b[0], &cols[0].step[0], &c[0], ldc, add, ahead)
 	case 2:
-		gemmInt8x2VNNI(n, k, &a[0], &rows[0].step, &b[0], &cols[0].step[0], &c[0], ldc, add)
+		gemmInt8x2VNNI(n, k, &a[0], &rows[0].step, &b[0], &cols[0].step[0], &c[0], ldc, add, ahead)
 	case 3:
-		gemmInt8x3VNNI(n, k, &a[0], &rows[0].step, &b[0], &cols[0].step[0], &c[0], ldc, add)
+		gemmInt8x3VNNI(n, k, &a[0], &rows[0].step, &b[0], &cols[0].step[0], &c[0], ldc, add, ahead)
 	case 4:
-		gemmInt8x4VNNI(n, k, &a[0], &rows[0].step, &b[0], &cols[0].step[0], &c[0], ldc, add)
+		gemmInt8x4VNNI(n, k, &a[0], &rows[0].step, &b[0], &cols[0].step[0], &c[0], ldc, add, ahead)
 	case 5:
-		gemmInt8x5VNNI(n, k, &a[0], &rows[0].step, &b[0], &cols[0].step[0], &c[0], ldc, add)
+		gemmInt8x5VNNI(n, k, &a[0], &rows[0].step, &b[0], &cols[0].step[0], &c[0], ldc, add, ahead)
 	case 6:
-		gemmInt8x6VNNI(n, k, &a[0], &rows[0].step, &b[0], &cols[0].step[0], &c[0], ldc, add)
+		gemmInt8x6VNNI(n, k, &a[0], &rows[0].step, &b[0], &cols[0].step[0], &c[0], ldc, add, ahead)
 	case 7:
-		gemmInt8x7VNNI(n, k, &a[0], &rows[0].step, &b[0], &cols[0].step[0], &c[0], ldc, add)
+		gemmInt8x7VNNI(n, k, &a[0], &rows[0].step, &b[0], &cols[0].step[0], &c[0], ldc, add, ahead)
 	case 8:
-		gemmInt8x8VNNI(n, k, &a[0], &rows[0].step, &b[0], &cols[0].step[0], &c[0], ldc, add)
+		gemmInt8x8VNNI(n, k, &a[0], &rows[0].step, &b[0], &cols[0].step[0], &c[0], ldc, add, ahead)
 	case 9:
-		gemmInt8x9VNNI(n, k, &a[0], &rows[0].step, &b[0], &cols[0].step[0], &c[0], ldc, add)
+		gemmInt8x9VNNI(n, k, &a[0], &rows[0].step, &b[0], &cols[0].step[0], &c[0], ldc, add, ahead)
 	case 10:
-		gemmInt8x10VNNI(n, k, &a[0], &rows[0].step, &b[0], &cols[0].step[0], &c[0], ldc, add)
+		gemmInt8x10VNNI(n, k, &a[0], &rows[0].step, &b[0], &cols[0].step[0], &c[0], ldc, add, ahead)
 	case 11:
-		gemmInt8x11VNNI(n, k, &a[0], &rows[0].step, &b[0], &cols[0].step[0], &c[0], ldc, add)
+		gemmInt8x11VNNI(n, k, &a[0], &rows[0].step, &b[0], &cols[0].step[0], &c[0], ldc, add, ahead)
 	case 12:
-		gemmInt8x12VNNI(n, k, &a[0], &rows[0].step, &b[0], &cols[0].step[0], &c[0], ldc, add)
+		gemmInt8x12VNNI(n, k, &a[0], &rows[0].step, &b[0], &cols[0].step[0], &c[0], ldc, add, ahead)
 	case 13:
-		gemmInt8x13VNNI(n, k, &a[0], &rows[0].step, &b[0], &cols[0].step[0], &c[0], ldc, add)
+		gemmInt8x13VNNI(n, k, &a[0], &rows[0].step, &b[0], &cols[0].step[0], &c[0], ldc, add, ahead)
 	default:
-		gemmInt8x14VNNI(n, k, &a[0], &rows[0].step, &b[0], &cols[0].step[0], &c[0], ldc, add)
+		gemmInt8x14VNNI(n, k, &a[0], &rows[0].step, &b[0], &cols[0].step[0], &c[0], ldc, add, ahead)
 	}
 }

@@ -15,14 +15,14 @@ const int8Panel = 3 * 64
 // panels at a time. Each of the sixteen lanes sums four products at once.
 func gemmInt8(m int) {
 	name := fmt.Sprintf("gemmInt8x%dVNNI", m)
-	sets, unroll := 1, 2
+	sets, unroll, prefetch := 1, 2, PREFETCHT1
 	if m == 1 {
-		sets, unroll = 2, 4
+		sets, unroll, prefetch = 2, 4, PREFETCHT0
 	}
-	TEXT(name, NOSPLIT, "func(n, k int, a *uint8, rows *float32, b *int8, cols *float32, c *float32, ldc int, add bool)")
+	TEXT(name, NOSPLIT, "func(n, k int, a *uint8, rows *float32, b *int8, cols *float32, c *float32, ldc int, add bool, ahead int)")
 	Pragma("noescape")
 	Doc(fmt.Sprintf("%s computes c[%d][n] = a[%d][k]·b and adds c when add; n is at least 1,", name, m, m),
-		"k a multiple of 4, b in panels [k/4][16][4].")
+		"k a multiple of 4, b in panels [k/4][16][4]. What lies ahead bytes on is called for.")
 	n, k := param("n"), param("k")
 	b, cols, c := param("b"), param("cols"), param("c")
 
@@ -47,6 +47,8 @@ func gemmInt8(m int) {
 	SHLQ(Imm(4), skip)
 	Label("single")
 
+	ahead, ahead2 := param("ahead"), GP64()
+	LEAQ(Mem{Base: ahead, Index: skip, Scale: 1}, ahead2)
 	acc := make([][2]reg.VecVirtual, m*sets)
 	for i := range acc {
 		acc[i] = [2]reg.VecVirtual{ZMM(), ZMM()}
@@ -66,6 +68,8 @@ func gemmInt8(m int) {
 	step := func(u int) {
 		VMOVDQU32(Mem{Base: b, Disp: 64 * u}, b0)
 		VMOVDQU32(Mem{Base: b, Index: skip, Scale: 1, Disp: 64 * u}, b1)
+		prefetch(Mem{Base: b, Index: ahead, Scale: 1, Disp: 64 * u})
+		prefetch(Mem{Base: b, Index: ahead2, Scale: 1, Disp: 64 * u})
 		for i := range m {
 			x := Mem{Base: a[i/3], Disp: 4 * u}
 			if i%3 > 0 {
