@@ -28,7 +28,7 @@ func loadModel(t testing.TB) *model.Model {
 	for _, f := range []string{"config.json", "tokenizer.json", "vocabulary.txt"} {
 		needs.Model(t, "whisper-tiny.en", f)
 	}
-	m, err := model.Load(os.DirFS(dir))
+	m, err := model.Load(os.DirFS(dir), model.LoadOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -47,6 +47,7 @@ func selectFlags(c *cobra.Command, s *benchasr.Selection) {
 type benchASR struct {
 	clips        benchasr.Selection
 	mode, model  string
+	compute      string
 	asJSON       bool
 	write        string
 	baseline     string
@@ -79,7 +80,8 @@ than the file's threshold, or is not in the file.`,
 	}
 	selectFlags(c, &o.clips)
 	c.Flags().StringVar(&o.mode, "mode", "whole", "whole or stream")
-	c.Flags().StringVar(&o.model, "model", "whisper-tiny.en", "name of a Whisper model in CTranslate2 format")
+	c.Flags().StringVar(&o.model, "model", "whisper-tiny.en", "name of a Whisper model")
+	c.Flags().StringVar(&o.compute, "compute", "default", "numbers that the model computes in: default, float32 or int8")
 	c.Flags().BoolVar(&o.asJSON, "json", false, "print the rows as JSON")
 	c.Flags().StringVar(&o.write, "write", "", "write every clip's transcript to this file, for bench wer")
 	c.Flags().StringVar(&o.baseline, "baseline", "", "fail if worse than this file")
@@ -109,6 +111,9 @@ func (o *benchASR) run(ctx context.Context, w io.Writer, store *models.Store) er
 		progressbar.OptionSetVisibility(newMeter(os.Stderr).terminal), progressbar.OptionSetDescription("clips"),
 		progressbar.OptionShowCount(), progressbar.OptionClearOnFinish())
 	engine := "sidetone " + strings.TrimPrefix(o.model, "whisper-") + " " + o.mode
+	if o.compute != "" && o.compute != "default" {
+		engine += " " + o.compute
+	}
 	us, err := benchasr.Run(ctx, engine, r, clips, func(n int) {
 		// The bar fails only when its writer does, and then nobody looks.
 		_ = bar.Set(n)
@@ -141,11 +146,15 @@ func (o *benchASR) recogniser(store *models.Store) (r benchasr.Recogniser, end f
 	if o.mode != "whole" && o.mode != "stream" {
 		return nil, nil, fmt.Errorf("bench asr: mode %q: want whole or stream", o.mode)
 	}
+	compute, err := model.ParseCompute(o.compute)
+	if err != nil {
+		return nil, nil, err
+	}
 	folder, err := store.FS(o.model)
 	if err != nil {
 		return nil, nil, err
 	}
-	m, err := model.Load(folder)
+	m, err := model.Load(folder, model.LoadOptions{Compute: compute})
 	if err != nil {
 		return nil, nil, err
 	}

@@ -62,7 +62,7 @@ func tinyEn(tb testing.TB) *Model {
 	for _, name := range []string{"config.json", "tokenizer.json", "vocabulary.txt", "model.bin"} {
 		dir = filepath.Dir(needs.Model(tb, "whisper-tiny.en", name))
 	}
-	m, err := Load(os.DirFS(dir))
+	m, err := Load(os.DirFS(dir), LoadOptions{})
 	if err != nil {
 		tb.Fatal(err)
 	}

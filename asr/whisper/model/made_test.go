@@ -155,7 +155,7 @@ func asJSON(v any) []byte {
 
 func made(tb testing.TB, vocab int) *Model {
 	tb.Helper()
-	m, err := Load(madeFolder(vocab))
+	m, err := Load(madeFolder(vocab), LoadOptions{})
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -10,20 +10,19 @@
 package model
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"slices"
-	"strings"
 
 	"sidetone/asr/whisper/model/bpe"
-	"sidetone/asr/whisper/model/ct2"
+	"sidetone/asr/whisper/model/checkpoint"
 	"sidetone/internal/nn"
 )
 
 // Model is a loaded Whisper model: immutable and safe for concurrent use.
 type Model struct {
+	compute               Compute
 	mels, width, heads    int // width is the length of a state vector
 	audioCtx, textCtx     int
 	vocabSize             int
@@ -42,7 +41,7 @@ type Model struct {
 	transcribe, firstTime int
 }
 
-// matrix is a weight matrix in 16 or 32 bits: *nn.Half or *nn.Linear.
+// matrix is a weight matrix in 8, 16 or 32 bits.
 type matrix interface {
 	In() int
 	Out() int
@@ -55,6 +54,7 @@ type matrix interface {
 var (
 	_ matrix = (*nn.Half)(nil)
 	_ matrix = (*nn.Linear)(nil)
+	_ matrix = (*nn.Int8)(nil)
 )
 
 type norm struct{ gamma, beta []float32 }
@@ -85,88 +85,55 @@ type textLayer struct {
 	ffn         feedForward
 }
 
-// config is the part of config.json that is used.
-type config struct {
-	AlignmentHeads   [][2]int `json:"alignment_heads"`
-	SuppressIDs      []int    `json:"suppress_ids"`
-	SuppressIDsBegin []int    `json:"suppress_ids_begin"`
-}
-
 // maxBands bounds the features per frame; Whisper has 80 or 128.
 const maxBands = 512
 
-// Load reads a CTranslate2 Whisper folder: model.bin with float16 or float32
-// weights, config.json, tokenizer.json and vocabulary.json or vocabulary.txt.
-// Errors name the file and what is wrong with it.
-func Load(fsys fs.FS) (*Model, error) {
-	bin, err := fs.ReadFile(fsys, "model.bin")
+// LoadOptions say how a model is loaded.
+type LoadOptions struct {
+	Compute Compute
+}
+
+// Load reads a Whisper model's folder in CTranslate2's, Hugging Face's or
+// OpenAI's form (see the package checkpoint). Errors name the file and what is
+// wrong with it.
+func Load(fsys fs.FS, o LoadOptions) (*Model, error) {
+	if o.Compute > Int8 {
+		return nil, fmt.Errorf("whisper model: there is no %v", o.Compute)
+	}
+	c, err := checkpoint.Open(fsys)
 	if err != nil {
 		return nil, fmt.Errorf("whisper model: %w", err)
 	}
-	file, err := ct2.Parse(bin)
-	if err != nil {
-		return nil, fmt.Errorf("whisper model: model.bin: %w", err)
+	m := &Model{compute: o.Compute}
+	if err := m.loadWeights(c, o.Compute); err != nil {
+		return nil, fmt.Errorf("whisper model: %s: %w", c.File(), err)
 	}
-	if file.Spec != "WhisperSpec" {
-		return nil, fmt.Errorf("whisper model: model.bin holds a %q, not a WhisperSpec", file.Spec)
-	}
-	m := &Model{}
-	if err := m.loadWeights(file); err != nil {
-		return nil, fmt.Errorf("whisper model: model.bin: %w", err)
-	}
-	if err := m.loadTokens(fsys); err != nil {
+	if err := m.loadTokens(c.Vocab); err != nil {
 		return nil, fmt.Errorf("whisper model: %w", err)
 	}
-	if err := m.loadConfig(fsys); err != nil {
-		return nil, fmt.Errorf("whisper model: config.json: %w", err)
+	if err := m.loadSettings(c); err != nil {
+		return nil, fmt.Errorf("whisper model: %w", err)
 	}
 	return m, nil
 }
 
-func readVocabulary(fsys fs.FS) (tokens []string, err error) {
-	raw, err := fs.ReadFile(fsys, "vocabulary.json")
-	if err == nil {
-		if err = json.Unmarshal(raw, &tokens); err != nil {
-			return nil, fmt.Errorf("vocabulary.json: %w", err)
-		}
-		return tokens, nil
-	}
-	if !errors.Is(err, fs.ErrNotExist) {
-		return nil, err
-	}
-	if raw, err = fs.ReadFile(fsys, "vocabulary.txt"); err != nil {
-		return nil, fmt.Errorf("neither vocabulary.json nor vocabulary.txt can be read: %w", err)
-	}
-	return strings.Split(strings.TrimSuffix(string(raw), "\n"), "\n"), nil
-}
-
-func (m *Model) loadTokens(fsys fs.FS) error {
-	tokens, err := readVocabulary(fsys)
-	if err != nil {
-		return err
-	}
-	if len(tokens) != m.vocabSize {
-		return fmt.Errorf("the vocabulary has %d tokens, model.bin has %d: the files belong to different models", len(tokens), m.vocabSize)
-	}
-	tokenizer, err := fs.ReadFile(fsys, "tokenizer.json")
-	if err != nil {
-		return err
-	}
-	if m.vocab, err = bpe.Parse(tokens, tokenizer); err != nil {
-		return err
+func (m *Model) loadTokens(v *bpe.Vocab) error {
+	m.vocab = v
+	if v.Size() != m.vocabSize {
+		return fmt.Errorf("the vocabulary has %d tokens, the weights have %d: the files belong to different models", v.Size(), m.vocabSize)
 	}
 	for name, id := range map[string]*int{
 		"<|endoftext|>": &m.eot, "<|startoftranscript|>": &m.sot, "<|startofprev|>": &m.prev,
 		"<|notimestamps|>": &m.noTimes, "<|transcribe|>": &m.transcribe,
 	} {
 		var ok bool
-		if *id, ok = m.vocab.ID(name); !ok {
+		if *id, ok = v.ID(name); !ok {
 			return fmt.Errorf("the vocabulary lacks %s: it is not Whisper's", name)
 		}
 	}
 	var ok bool
-	if m.noSpeech, ok = m.vocab.ID("<|nospeech|>"); !ok {
-		if m.noSpeech, ok = m.vocab.ID("<|nocaptions|>"); !ok {
+	if m.noSpeech, ok = v.ID("<|nospeech|>"); !ok {
+		if m.noSpeech, ok = v.ID("<|nocaptions|>"); !ok {
 			return errors.New("the vocabulary lacks <|nospeech|> and <|nocaptions|>: it is not Whisper's")
 		}
 	}
@@ -179,29 +146,18 @@ func (m *Model) loadTokens(fsys fs.FS) error {
 	return nil
 }
 
-func (m *Model) loadConfig(fsys fs.FS) error {
-	raw, err := fs.ReadFile(fsys, "config.json")
-	if err != nil {
-		return err
-	}
-	var c config
-	if err := json.Unmarshal(raw, &c); err != nil {
-		return err
-	}
-	if len(c.SuppressIDs) == 0 || len(c.SuppressIDsBegin) == 0 {
-		return errors.New("suppress_ids or suppress_ids_begin is missing")
-	}
-	for _, id := range slices.Concat(c.SuppressIDs, c.SuppressIDsBegin) {
+func (m *Model) loadSettings(c *checkpoint.Checkpoint) error {
+	for _, id := range slices.Concat(c.Suppress, c.SuppressFirst) {
 		if id < 0 || id >= m.vocabSize {
 			return fmt.Errorf("the suppressed token %d is not in the vocabulary", id)
 		}
 	}
-	for _, h := range c.AlignmentHeads {
+	for _, h := range c.Alignment {
 		if h[0] < 0 || h[0] >= len(m.text) || h[1] < 0 || h[1] >= m.heads {
 			return fmt.Errorf("the alignment head %v does not exist: the decoder has %d layers of %d heads", h, len(m.text), m.heads)
 		}
 	}
-	m.suppress, m.blanks, m.alignment = c.SuppressIDs, c.SuppressIDsBegin, c.AlignmentHeads
+	m.suppress, m.blanks, m.alignment = c.Suppress, c.SuppressFirst, c.Alignment
 	if len(m.alignment) == 0 {
 		// Whisper's own choice where nobody has looked for better ones.
 		for l := len(m.text) / 2; l < len(m.text); l++ {
@@ -221,6 +177,9 @@ func (m *Model) Encode(text string) []int { return m.vocab.Encode(text) }
 func (m *Model) Text(tokens []int) string {
 	return m.vocab.Text(slices.DeleteFunc(slices.Clone(tokens), func(t int) bool { return t >= m.eot }))
 }
+
+// Compute is the mode that the model was loaded for.
+func (m *Model) Compute() Compute { return m.compute }
 
 // Multilingual tells whether the model knows other languages than English.
 func (m *Model) Multilingual() bool { return m.multilingual }

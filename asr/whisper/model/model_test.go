@@ -77,17 +77,17 @@ func TestLoadSaysWhatIsWrong(t *testing.T) {
 		change func(fstest.MapFS)
 		want   string
 	}{
-		{"no weights", remove("model.bin"), "model.bin: file does not exist"},
+		{"no weights", remove("model.bin"), "no weights in the folder"},
 		{"no config", remove("config.json"), "config.json: file does not exist"},
 		{"no tokenizer", remove("tokenizer.json"), "tokenizer.json: file does not exist"},
 		{"no vocabulary", remove("vocabulary.json"), "neither vocabulary.json nor vocabulary.txt"},
 		{"cut weights", func(f fstest.MapFS) { f["model.bin"].Data = f["model.bin"].Data[:5000] }, "ends too early"},
 		{"other architecture", replace("model.bin", "WhisperSpec", "WhimperSpec"), "not a WhisperSpec"},
-		{"missing variable", weights(func(v variables) { delete(v, "decoder/layer_1/attention/linear_2/bias") }), `"decoder/layer_1/attention/linear_2/bias" is missing`},
+		{"missing variable", weights(func(v variables) { delete(v, "decoder/layer_1/attention/linear_2/bias") }), `array "decoder/layer_1/attention/linear_2/bias": "decoder/layer_1/attention/linear_2/bias" is missing`},
 		{"wrong shape", weights(func(v variables) { v["encoder/layer_norm/beta"] = v["encoder/conv2/weight"] }), `"encoder/layer_norm/beta" has shape [16 16 3], expected [16]`},
 		{"quantised", weights(func(v variables) {
 			v["decoder/embeddings/weight"] = variable{ct2.Int8, []int{madeEnglish, madeWidth}, make([]byte, madeEnglish*madeWidth)}
-		}), "is int8; only float16 and float32"},
+		}), "is int8 and has no scale"},
 		{"no layers", weights(func(v variables) {
 			maps.DeleteFunc(v, func(name string, _ variable) bool { return strings.HasPrefix(name, "encoder/layer_0") })
 		}), "no encoder or no decoder layers"},
@@ -95,7 +95,7 @@ func TestLoadSaysWhatIsWrong(t *testing.T) {
 		{"float heads", weights(func(v variables) { v["encoder/num_heads"] = variable{ct2.Float16, nil, []byte{0, 0}} }), "expected an integer"},
 		{"vocabulary of another model", func(f fstest.MapFS) {
 			f["vocabulary.json"] = madeFolder(madeEnglish + 1)["vocabulary.json"]
-		}, "401 tokens, model.bin has 400"},
+		}, "401 tokens, the weights have 400"},
 		{"not Whisper's tokens", replace("vocabulary.json", `\u003c|notimestamps|`, "notimes"), "lacks <|notimestamps|>"},
 		{"no speech token", replace("vocabulary.json", `\u003c|nospeech|`, "nospeech"), "lacks <|nospeech|>"},
 		{"vocabulary not json", replace("vocabulary.json", "[", "{"), "vocabulary.json: invalid"},
@@ -107,7 +107,7 @@ func TestLoadSaysWhatIsWrong(t *testing.T) {
 	for _, c := range cases {
 		folder := madeFolder(madeEnglish)
 		c.change(folder)
-		if _, err := Load(folder); err == nil || !strings.Contains(err.Error(), c.want) {
+		if _, err := Load(folder, LoadOptions{}); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: error %v, want one with %q", c.name, err, c.want)
 		}
 	}
@@ -116,7 +116,7 @@ func TestLoadSaysWhatIsWrong(t *testing.T) {
 func TestLoadFindsAlignmentHeads(t *testing.T) {
 	folder := madeFolder(madeEnglish)
 	folder["config.json"].Data = []byte(`{"suppress_ids":[1],"suppress_ids_begin":[32]}`)
-	m, err := Load(folder)
+	m, err := Load(folder, LoadOptions{})
 	if err != nil || !slices.Equal(m.alignment, [][2]int{{1, 0}, {1, 1}}) {
 		t.Errorf("%v, %v", m.alignment, err)
 	}
@@ -130,7 +130,7 @@ func TestLoadReadsVocabularyText(t *testing.T) {
 	}
 	delete(folder, "vocabulary.json")
 	folder["vocabulary.txt"] = &fstest.MapFile{Data: []byte(strings.Join(tokens, "\n") + "\n")}
-	if _, err := Load(folder); err != nil {
+	if _, err := Load(folder, LoadOptions{}); err != nil {
 		t.Error(err)
 	}
 }
@@ -150,7 +150,7 @@ func FuzzLoad(f *testing.F) {
 		copy(data[at:], patch)
 		damaged := maps.Clone(folder)
 		damaged["model.bin"] = &fstest.MapFile{Data: data}
-		m, err := Load(damaged)
+		m, err := Load(damaged, LoadOptions{})
 		if err != nil {
 			return
 		}

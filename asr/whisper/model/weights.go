@@ -1,35 +1,36 @@
 package model
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"math"
 	"slices"
 
-	"sidetone/asr/whisper/model/ct2"
+	"sidetone/asr/whisper/model/checkpoint"
 	"sidetone/internal/nn"
+	"sidetone/internal/tensor"
 )
 
-// loader reads variables and keeps the first error.
+// loader reads arrays and keeps the first error.
 type loader struct {
-	file *ct2.File
+	from *checkpoint.Checkpoint
 	err  error
+	// make lays out the matrices that are read next.
+	make func(w tensor.Tensor, bias []float32, out, in int) (matrix, error)
 }
 
-func (m *Model) loadWeights(file *ct2.File) error {
-	l := &loader{file: file}
+func (m *Model) loadWeights(from *checkpoint.Checkpoint, compute Compute) error {
+	l := &loader{from: from, make: compute.encoderMatrix}
 	conv := l.shape("encoder/conv1/weight", 3)
 	m.width, m.mels = conv[0], conv[1]
 	m.audioCtx = l.shape("encoder/position_encodings/encodings", 2)[0]
 	m.textCtx = l.shape("decoder/position_encodings/encodings", 2)[0]
 	m.vocabSize = l.shape("decoder/embeddings/weight", 2)[0]
-	m.heads = l.integer("encoder/num_heads")
-	switch heads := l.integer("decoder/num_heads"); {
+	m.heads = from.AudioHeads
+	switch {
 	case l.err != nil:
 		return l.err
-	case m.heads < 1 || heads != m.heads || m.width%m.heads != 0:
-		return fmt.Errorf("%d and %d attention heads do not fit a width of %d", m.heads, heads, m.width)
+	case m.heads < 1 || from.TextHeads != m.heads || m.width%m.heads != 0:
+		return fmt.Errorf("%d and %d attention heads do not fit a width of %d", m.heads, from.TextHeads, m.width)
 	case m.mels < 1 || m.mels > maxBands || m.audioCtx < 1 || m.textCtx < 16:
 		return fmt.Errorf("impossible dimensions: %d mel bands, contexts of %d and %d", m.mels, m.audioCtx, m.textCtx)
 	}
@@ -39,7 +40,6 @@ func (m *Model) loadWeights(file *ct2.File) error {
 	m.textPos = l.floats("decoder/position_encodings/encodings", m.textCtx, m.width)
 	m.audioNorm = l.norm("encoder", m.width)
 	m.textNorm = l.norm("decoder", m.width)
-	m.embedding = l.matrix("decoder/embeddings/weight", "", m.vocabSize, m.width)
 	for i := 0; l.err == nil && l.has(fmt.Sprintf("encoder/layer_%d/ffn/linear_0/weight", i)); i++ {
 		scope := fmt.Sprintf("encoder/layer_%d", i)
 		m.audio = append(m.audio, audioLayer{
@@ -47,6 +47,8 @@ func (m *Model) loadWeights(file *ct2.File) error {
 			ffn:  l.feedForward(scope, m.width),
 		})
 	}
+	l.make = compute.decoderMatrix
+	m.embedding = l.matrix("decoder/embeddings/weight", "", m.vocabSize, m.width)
 	for i := 0; l.err == nil && l.has(fmt.Sprintf("decoder/layer_%d/ffn/linear_0/weight", i)); i++ {
 		scope := fmt.Sprintf("decoder/layer_%d", i)
 		m.text = append(m.text, textLayer{
@@ -97,98 +99,68 @@ func (l *loader) linear(scope string, out, in int) matrix {
 }
 
 func (l *loader) has(name string) bool {
-	_, ok := l.file.Var(name)
+	_, ok := l.from.Shape(name)
 	return ok
 }
 
-// get returns a variable of the given shape.
-func (l *loader) get(name string, shape ...int) ct2.Variable {
-	v, ok := l.file.Var(name)
-	switch {
-	case l.err != nil:
-	case !ok:
-		l.err = fmt.Errorf("variable %q is missing", name)
-	case !slices.Equal(v.Shape, shape):
-		l.err = fmt.Errorf("variable %q has shape %v, expected %v", name, v.Shape, shape)
+// get returns an array of the given shape.
+func (l *loader) get(name string, shape ...int) tensor.Tensor {
+	if l.err != nil {
+		return tensor.Tensor{}
 	}
-	return v
+	t, err := l.from.Tensor(name)
+	switch {
+	case err != nil:
+		l.err = err
+	case !slices.Equal(t.Shape, shape):
+		l.err = fmt.Errorf("array %q has shape %v, expected %v", name, t.Shape, shape)
+	}
+	return t
 }
 
-// shape returns a variable's dimensions, zeros after an error.
+// shape returns an array's dimensions, zeros after an error.
 func (l *loader) shape(name string, rank int) []int {
-	v, ok := l.file.Var(name)
-	switch {
-	case l.err != nil:
-	case !ok:
-		l.err = fmt.Errorf("variable %q is missing", name)
-	case len(v.Shape) != rank || slices.Contains(v.Shape, 0):
-		l.err = fmt.Errorf("variable %q has shape %v, expected %d dimensions", name, v.Shape, rank)
-	default:
-		return v.Shape
+	if l.err == nil {
+		shape, ok := l.from.Shape(name)
+		switch {
+		case !ok:
+			l.err = fmt.Errorf("array %q is missing", name)
+		case len(shape) != rank || slices.Contains(shape, 0):
+			l.err = fmt.Errorf("array %q has shape %v, expected %d dimensions", name, shape, rank)
+		default:
+			return shape
+		}
 	}
 	return make([]int, rank)
 }
 
-func (l *loader) integer(name string) int {
-	v := l.get(name)
-	if l.err != nil {
-		return 0
-	}
-	switch v.Type {
-	case ct2.Int8:
-		return int(int8(v.Data[0]))
-	case ct2.Int16:
-		return int(int16(binary.LittleEndian.Uint16(v.Data)))
-	case ct2.Int32:
-		return int(int32(binary.LittleEndian.Uint32(v.Data)))
-	}
-	l.err = fmt.Errorf("variable %q is %v, expected an integer", name, v.Type)
-	return 0
-}
-
 func (l *loader) floats(name string, shape ...int) []float32 {
-	v := l.get(name, shape...)
+	t := l.get(name, shape...)
 	if l.err != nil {
 		return nil
 	}
-	switch v.Type {
-	case ct2.Float32:
-		out := make([]float32, len(v.Data)/4)
-		for i := range out {
-			out[i] = math.Float32frombits(binary.LittleEndian.Uint32(v.Data[4*i:]))
-		}
-		return out
-	case ct2.Float16:
-		out := make([]float32, len(v.Data)/2)
-		nn.HalfToFloat(out, halves(v.Data))
-		return out
-	}
-	l.err = fmt.Errorf("variable %q is %v; only float16 and float32 weights are read (convert the model with --quantization float16)", name, v.Type)
-	return nil
-}
-
-func halves(data []byte) []uint16 {
-	out := make([]uint16, len(data)/2)
-	for i := range out {
-		out[i] = binary.LittleEndian.Uint16(data[2*i:])
+	out, err := t.Floats()
+	if err != nil {
+		l.err = fmt.Errorf("array %q: %w", name, err)
 	}
 	return out
 }
 
-// matrix keeps the precision of the file. An empty bias is none.
+// matrix reads weights and, unless its name is empty, a bias.
 func (l *loader) matrix(weight, bias string, out, in int) matrix {
 	var b []float32
 	if bias != "" {
 		b = l.floats(bias, out)
 	}
-	if v := l.get(weight, out, in); l.err == nil && v.Type == ct2.Float16 {
-		return nn.NewHalf(halves(v.Data), b, out, in)
-	}
-	w := l.floats(weight, out, in)
+	w := l.get(weight, out, in)
 	if l.err != nil {
 		return nil
 	}
-	return nn.NewLinear(w, b, out, in)
+	m, err := l.make(w, b, out, in)
+	if err != nil {
+		l.err = fmt.Errorf("array %q: %w", weight, err)
+	}
+	return m
 }
 
 // conv turns the weights [out][in][3] of a convolution over time to a matrix

@@ -4,9 +4,7 @@ package bpe
 
 import (
 	"bytes"
-	"encoding/json"
 	"fmt"
-	"strings"
 	"unicode"
 	"unicode/utf8"
 )
@@ -21,43 +19,21 @@ type Vocab struct {
 
 type merge struct{ rank, id int }
 
-// Parse makes a vocabulary of the tokens, in the order of their ids, and of a
-// tokenizer.json of the Hugging Face tokenizers library, which holds the merges.
-func Parse(tokens []string, tokenizer []byte) (*Vocab, error) {
-	var file struct {
-		AddedTokens []struct {
-			ID      int
-			Content string
-		} `json:"added_tokens"`
-		Model struct {
-			Type   string
-			Vocab  map[string]int
-			Merges []pair
-		}
-	}
-	if err := json.Unmarshal(tokenizer, &file); err != nil {
-		return nil, fmt.Errorf("tokenizer.json: %w", err)
-	}
-	if file.Model.Type != "BPE" {
-		return nil, fmt.Errorf("tokenizer.json: the model is of type %q, not BPE", file.Model.Type)
-	}
-	v := &Vocab{ids: make(map[string]int, len(tokens)), merges: make(map[[2]int]merge, len(file.Model.Merges))}
+// New makes a vocabulary of the tokens, in the order of their ids, and of a
+// tokenizer's table, whose tokens must be among them.
+func New(tokens []string, t *Table) (*Vocab, error) {
+	v := &Vocab{ids: make(map[string]int, len(tokens)), merges: make(map[[2]int]merge, len(t.Merges))}
 	letters := alphabet()
-	for id, t := range tokens {
-		if other, ok := v.ids[t]; ok {
-			return nil, fmt.Errorf("vocabulary: token %q is both %d and %d", t, other, id)
+	for id, s := range tokens {
+		if other, ok := v.ids[s]; ok {
+			return nil, fmt.Errorf("vocabulary: token %q is both %d and %d", s, other, id)
 		}
-		v.ids[t] = id
-		v.spelling = append(v.spelling, spell(t, letters))
+		v.ids[s] = id
+		v.spelling = append(v.spelling, spell(s, letters))
 	}
-	for t, id := range file.Model.Vocab {
-		if got, ok := v.ids[t]; !ok || got != id {
-			return nil, fmt.Errorf("tokenizer.json has %q as token %d, the vocabulary has not: the files belong to different models", t, id)
-		}
-	}
-	for _, t := range file.AddedTokens {
-		if got, ok := v.ids[t.Content]; !ok || got != t.ID {
-			return nil, fmt.Errorf("tokenizer.json adds %q as token %d, the vocabulary has not: the files belong to different models", t.Content, t.ID)
+	for s, id := range t.IDs {
+		if got, ok := v.ids[s]; !ok || got != id {
+			return nil, fmt.Errorf("the tokenizer has %q as token %d, the vocabulary has not: the files belong to different models", s, id)
 		}
 	}
 	for r, b := range letters {
@@ -67,38 +43,18 @@ func Parse(tokens []string, tokenizer []byte) (*Vocab, error) {
 		}
 		v.base[b] = id
 	}
-	for rank, m := range file.Model.Merges {
-		a, aok := v.ids[m.a]
-		b, bok := v.ids[m.b]
-		id, ok := v.ids[m.a+m.b]
+	for rank, m := range t.Merges {
+		a, aok := v.ids[m[0]]
+		b, bok := v.ids[m[1]]
+		id, ok := v.ids[m[0]+m[1]]
 		if !aok || !bok || !ok {
-			return nil, fmt.Errorf("tokenizer.json: merge %d of %q and %q uses tokens that are not in the vocabulary", rank, m.a, m.b)
+			return nil, fmt.Errorf("the tokenizer's merge %d of %q and %q uses tokens that are not in the vocabulary", rank, m[0], m[1])
 		}
 		if _, dup := v.merges[[2]int{a, b}]; !dup {
 			v.merges[[2]int{a, b}] = merge{rank, id}
 		}
 	}
 	return v, nil
-}
-
-// pair is a merge: "a b" in older files, ["a","b"] in newer ones.
-type pair struct{ a, b string }
-
-func (p *pair) UnmarshalJSON(raw []byte) error {
-	var list []string
-	if err := json.Unmarshal(raw, &list); err == nil && len(list) == 2 {
-		p.a, p.b = list[0], list[1]
-		return nil
-	}
-	var text string
-	if err := json.Unmarshal(raw, &text); err != nil {
-		return fmt.Errorf("a merge is neither a string nor a list of two: %.40s", raw)
-	}
-	var ok bool
-	if p.a, p.b, ok = strings.Cut(text, " "); !ok || p.a == "" || p.b == "" {
-		return fmt.Errorf("the merge %q is not two tokens with a space between", text)
-	}
-	return nil
 }
 
 // alphabet is GPT-2's table of characters that stand for bytes: the printable

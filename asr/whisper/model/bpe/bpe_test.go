@@ -1,7 +1,9 @@
 package bpe
 
 import (
+	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"os"
 	"slices"
 	"strings"
@@ -38,6 +40,14 @@ var encodings = []struct {
 	{"e\u0301 combining", []int{68, 136, 223, 19771}},
 }
 
+func parse(tokens []string, tokenizer []byte) (*Vocab, error) {
+	t, err := ParseTokenizer(tokenizer)
+	if err != nil {
+		return nil, err
+	}
+	return New(tokens, t)
+}
+
 func tinyEn(t *testing.T) *Vocab {
 	t.Helper()
 	words, err := os.ReadFile(needs.Model(t, "whisper-tiny.en", "vocabulary.txt"))
@@ -48,7 +58,7 @@ func tinyEn(t *testing.T) *Vocab {
 	if err != nil {
 		t.Fatal(err)
 	}
-	v, err := Parse(strings.Split(strings.TrimSpace(string(words)), "\n"), file)
+	v, err := parse(strings.Split(strings.TrimSpace(string(words)), "\n"), file)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -96,7 +106,7 @@ func small() ([]string, []byte) {
 }
 
 func TestSmallVocabulary(t *testing.T) {
-	v, err := Parse(small())
+	v, err := parse(small())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -133,10 +143,126 @@ func TestParseSaysWhatIsWrong(t *testing.T) {
 		"bytes":        {nil, []byte(`{"model":{"type":"BPE"}}`), "no token for the byte"},
 	}
 	for name, c := range cases {
-		if _, err := Parse(c.tokens, c.file); err == nil || !strings.Contains(err.Error(), c.want) {
+		if _, err := parse(c.tokens, c.file); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: error %v, want one with %q", name, err, c.want)
 		}
 	}
+}
+
+func TestParseMerges(t *testing.T) {
+	tokens, _ := small()
+	vocab := asJSON(t, tokens)
+	table, err := ParseMerges(vocab, []byte("#version: 0.2\nh e\r\nl l\nhe ll\nĠ he\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	v, err := New(tokens, table)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := v.Encode("hello he"); !slices.Equal(got, []int{258, 'o', 259}) {
+		t.Errorf("hello he: %v", got)
+	}
+	for _, c := range []struct{ vocab, merges, want string }{
+		{"[", "", "vocab.json"},
+		{"{}", "a b\nab", "merges.txt: line 2"},
+	} {
+		if _, err := ParseMerges([]byte(c.vocab), []byte(c.merges)); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%q, %q: %v", c.vocab, c.merges, err)
+		}
+	}
+}
+
+func asJSON(t testing.TB, tokens []string) []byte {
+	t.Helper()
+	ids := map[string]int{}
+	for i, s := range tokens {
+		ids[s] = i
+	}
+	raw, err := json.Marshal(ids)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return raw
+}
+
+// tiktoken writes the bytes and then these tokens.
+func tiktoken(more ...string) []byte {
+	var b strings.Builder
+	for i := range 256 {
+		fmt.Fprintf(&b, "%s %d\n", base64.StdEncoding.EncodeToString([]byte{byte(i)}), i)
+	}
+	for i, s := range more {
+		fmt.Fprintf(&b, "%s %d\n", base64.StdEncoding.EncodeToString([]byte(s)), 256+i)
+	}
+	return []byte(b.String())
+}
+
+func TestParseTiktoken(t *testing.T) {
+	table, err := ParseTiktoken(append(tiktoken("he", "ll", "hell", " he"), "= 260\n"...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := [][2]string{{"h", "e"}, {"l", "l"}, {"he", "ll"}, {"Ġ", "he"}}
+	if !slices.Equal(table.Merges, want) || table.IDs["Ġhe"] != 259 || table.IDs[""] != 260 {
+		t.Errorf("merges %q, Ġhe is %d, nothing is %d", table.Merges, table.IDs["Ġhe"], table.IDs[""])
+	}
+	for name, c := range map[string]struct {
+		file []byte
+		want string
+	}{
+		"no number":  {[]byte("IQ=="), "line 1"},
+		"bad number": {[]byte("IQ== x"), "line 1"},
+		"order":      {[]byte("IQ== 1"), "token 1, expected 0"},
+		"bad base64": {[]byte("I! 0"), "line 1"},
+		"not a pair": {tiktoken("hello"), "not a merge of two"},
+		"twice":      {tiktoken("he", "!"), "twice"},
+		"too long":   {tiktoken(strings.Repeat("x", 2000)), "not a token and its id"},
+	} {
+		if _, err := ParseTiktoken(c.file); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: error %v, want one with %q", name, err, c.want)
+		}
+	}
+}
+
+// The merges that a tiktoken file implies are those that tokenizer.json lists.
+func TestTiktokenIsTheSameTokenizer(t *testing.T) {
+	file, err := os.ReadFile(needs.Model(t, "whisper-tiny.en", "tokenizer.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, err := ParseTokenizer(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := tinyEn(t)
+	var b strings.Builder
+	for id := range 50256 {
+		fmt.Fprintf(&b, "%s %d\n", base64.StdEncoding.EncodeToString(v.Bytes(id)), id)
+	}
+	got, err := ParseTiktoken([]byte(b.String()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(got.Merges, want.Merges) {
+		t.Errorf("%d merges, of the tokenizer %d, or others", len(got.Merges), len(want.Merges))
+	}
+}
+
+func FuzzParseTiktoken(f *testing.F) {
+	f.Add(tiktoken("he", "ll"))
+	f.Add([]byte("= 0\nIQ== 1\n"))
+	f.Fuzz(func(_ *testing.T, raw []byte) {
+		if t, err := ParseTiktoken(raw); err == nil {
+			tokens := make([]string, len(t.IDs))
+			for s, id := range t.IDs {
+				tokens[id] = s
+			}
+			if v, err := New(tokens, t); err == nil {
+				v.Encode("hello there")
+			}
+		}
+	})
 }
 
 func TestPartial(t *testing.T) {
@@ -152,7 +278,7 @@ func FuzzParse(f *testing.F) {
 	f.Add(file)
 	f.Add([]byte(`{"model":{"type":"BPE","merges":[["a","b"],"a b",7]}}`))
 	f.Fuzz(func(_ *testing.T, raw []byte) {
-		if v, err := Parse(tokens, raw); err == nil {
+		if v, err := parse(tokens, raw); err == nil {
 			v.Encode("hello there")
 		}
 	})
@@ -162,7 +288,7 @@ func FuzzEncode(f *testing.F) {
 	for _, c := range encodings {
 		f.Add(c.text)
 	}
-	v, err := Parse(small())
+	v, err := parse(small())
 	if err != nil {
 		f.Fatal(err)
 	}

@@ -124,7 +124,7 @@ func (a *App) loadModels(cfg config.Config, e *env) error {
 	if weights, err = store.FS(cfg.Recognition.Model); err != nil {
 		return err
 	}
-	m, err := model.Load(weights)
+	m, err := model.Load(weights, model.LoadOptions{})
 	if err != nil {
 		return fmt.Errorf("model %s: %w", cfg.Recognition.Model, err)
 	}

@@ -219,7 +219,7 @@ func TestWriteSamples(t *testing.T) {
 // TestHears has both modes hear one clip of the evaluation data.
 func TestHears(t *testing.T) {
 	root := needs.Eval(t)
-	m, err := model.Load(os.DirFS(filepath.Dir(needs.Model(t, "whisper-tiny.en", "model.bin"))))
+	m, err := model.Load(os.DirFS(filepath.Dir(needs.Model(t, "whisper-tiny.en", "model.bin"))), model.LoadOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
