@@ -103,7 +103,7 @@ func TestBoundsVectors(t *testing.T) {
 func TestBoundsProducts(t *testing.T) {
 	forEachGuard(t, func(t *testing.T, v isa, g guard, r *rand.Rand) {
 		for m := 1; m <= 13; m++ {
-			for _, s := range []struct{ k, n int }{{1, 1}, {3, 16}, {8, 15}, {9, 33}, {64, 50}, {67, 64}, {130, 20}, {390, 17}} {
+			for _, s := range []struct{ k, n int }{{1, 1}, {3, 16}, {16, 16}, {8, 15}, {9, 33}, {64, 50}, {67, 64}, {130, 20}, {390, 17}} {
 				a, b := normal(r, m*s.k), normal(r, s.k*s.n)
 				ga, gb := guarded(g, a), guarded(g, b)
 				dst := make([]float32, m*s.n)
