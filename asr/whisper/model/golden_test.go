@@ -6,12 +6,9 @@ import (
 	"maps"
 	"math"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
-
-	"sidetone/internal/needs"
 )
 
 // differs names the clips whose tokens are not those of faster-whisper, and why.
@@ -58,11 +55,7 @@ func readGolden(t *testing.T) golden {
 
 func tinyEn(tb testing.TB) *Model {
 	tb.Helper()
-	var dir string
-	for _, name := range []string{"config.json", "tokenizer.json", "vocabulary.txt", "model.bin"} {
-		dir = filepath.Dir(needs.Model(tb, "whisper-tiny.en", name))
-	}
-	m, err := Load(os.DirFS(dir), LoadOptions{})
+	m, err := Load(tinyEnFolder(tb), LoadOptions{})
 	if err != nil {
 		tb.Fatal(err)
 	}

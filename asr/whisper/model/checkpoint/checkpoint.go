@@ -75,7 +75,7 @@ func Open(fsys fs.FS) (*Checkpoint, error) {
 
 // A dialect tells where an array of CTranslate2's name stands in a file: the
 // names of the arrays that make it up, one after the other along the first
-// dimension. An empty name stands for zeros, of the shape of the first.
+// dimension. An empty name stands for zeros in the shape of the others.
 type dialect func(name string) []string
 
 // Shape returns the dimensions of the array of this name.
@@ -84,7 +84,7 @@ func (c *Checkpoint) Shape(name string) ([]int, bool) {
 	if len(names) == 0 {
 		return nil, false
 	}
-	t, ok := c.weights(names[0])
+	t, ok := c.weights(names[len(names)-1])
 	shape := slices.Clone(t.Shape)
 	if len(shape) > 0 {
 		shape[0] *= len(names)
@@ -111,28 +111,30 @@ func (c *Checkpoint) join(names []string) (tensor.Tensor, error) {
 	if len(names) == 0 {
 		return tensor.Tensor{}, errors.New("no such array in a Whisper model")
 	}
-	parts := make([]tensor.Tensor, len(names))
-	size := 0
+	var out tensor.Tensor
 	for i, name := range names {
 		if name == "" {
-			parts[i] = tensor.Tensor{Type: parts[0].Type, Shape: parts[0].Shape, Data: make([]byte, len(parts[0].Data))}
-		} else if err := c.get(name, &parts[i]); err != nil {
-			return tensor.Tensor{}, err
+			continue
 		}
-		t := &parts[i]
-		if i > 0 && (t.Type != parts[0].Type || len(t.Shape) == 0 || !slices.Equal(t.Shape, parts[0].Shape)) {
-			return tensor.Tensor{}, fmt.Errorf("%s of %v and %s of %v do not go together", t.Type, t.Shape, parts[0].Type, parts[0].Shape)
+		var t tensor.Tensor
+		if err := c.get(name, &t); err != nil {
+			return out, err
 		}
-		size += len(t.Data)
+		if len(names) == 1 {
+			return t, nil
+		}
+		if out.Data == nil {
+			if len(t.Shape) == 0 {
+				return out, fmt.Errorf("%q is a scalar", name)
+			}
+			out = tensor.Tensor{Type: t.Type, Shape: slices.Clone(t.Shape), Data: make([]byte, len(names)*len(t.Data))}
+		}
+		if t.Type != out.Type || !slices.Equal(t.Shape, out.Shape) {
+			return out, fmt.Errorf("%q is %s of %v, what it is joined with is %s of %v", name, t.Type, t.Shape, out.Type, out.Shape)
+		}
+		copy(out.Data[i*len(t.Data):], t.Data)
 	}
-	if len(parts) == 1 {
-		return parts[0], nil
-	}
-	out := tensor.Tensor{Type: parts[0].Type, Shape: slices.Clone(parts[0].Shape), Data: make([]byte, 0, size)}
-	out.Shape[0] *= len(parts)
-	for i := range parts {
-		out.Data = append(out.Data, parts[i].Data...)
-	}
+	out.Shape[0] *= len(names)
 	return out, nil
 }
 
