@@ -1,15 +1,16 @@
 // Package nn holds the numeric kernels of the speech models: matrix products,
-// attention, softmax, GELU, layer normalisation.
+// attention, softmax, GELU, layer normalisation, LSTM gates.
 //
 // Kernels take dst first, allocate nothing and panic on wrong lengths, which
 // are programmer errors. Matrices are row-major float32; shapes stand in the
 // comments as [rows][columns], and ld* are row strides in elements. All
 // functions are safe for concurrent use on distinct destinations.
 //
-// The instruction set is found once, at the start of the program: AVX2 with
-// FMA and F16C, else plain Go. Sums are taken in another order on each, so
-// results agree to rounding, not to the bit. The assembly, and so its length, is
-// the work of the generator in gen, a module of its own.
+// The instruction set is found once, at the start of the program: AVX-512 or
+// AVX2 with FMA and F16C, on arm64 NEON, else plain Go. Sums are taken in
+// another order on each, so results agree to rounding, not to the bit. The
+// assembly, and so its length, is the work of the generator in gen, a module
+// of its own.
 package nn
 
 import "math"
