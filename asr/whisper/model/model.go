@@ -143,6 +143,9 @@ func (m *Model) loadTokens(v *bpe.Vocab) error {
 	}
 	// English-only models keep GPT-2's end token; the others have one token more.
 	m.multilingual = m.vocabSize >= 51865
+	if first, end := m.languages(); m.multilingual && first == end {
+		return errors.New("the vocabulary lacks languages: it is not Whisper's")
+	}
 	return nil
 }
 
@@ -180,23 +183,3 @@ func (m *Model) Text(tokens []int) string {
 
 // Compute is the mode that the model was loaded for.
 func (m *Model) Compute() Compute { return m.compute }
-
-// Multilingual tells whether the model knows other languages than English.
-func (m *Model) Multilingual() bool { return m.multilingual }
-
-// startOfText is the reference's sequence before the text.
-func (m *Model) startOfText(language string) ([]int, error) {
-	if !m.multilingual {
-		return []int{m.sot}, nil
-	}
-	if language == "" {
-		language = "en"
-	}
-	id, ok := m.vocab.ID("<|" + language + "|>")
-	// The languages stand before the tokens for translate, transcribe, startoflm,
-	// startofprev and nospeech.
-	if !ok || id <= m.sot || id >= m.noSpeech-4 {
-		return nil, fmt.Errorf("whisper: unknown language %q", language)
-	}
-	return []int{m.sot, id, m.transcribe}, nil
-}
