@@ -9,9 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 
-	"github.com/schollz/progressbar/v3"
 	"github.com/spf13/cobra"
 
 	"sidetone/asr/vad"
@@ -27,7 +25,8 @@ func benchCmd() *cobra.Command {
 		Use:   "bench",
 		Short: "Measure recognition on the evaluation data",
 	}
-	c.AddCommand(benchASRCmd(), benchWERCmd(), benchSamplesCmd())
+	c.AddCommand(benchASRCmd(), benchGuardsCmd(), benchWERCmd())
+	c.AddCommand(benchCompareCmd(), benchLatencyCmd(), benchWordsCmd(), benchStreamsCmd(), benchServeCmd())
 	return c
 }
 
@@ -107,17 +106,8 @@ func (o *benchASR) run(ctx context.Context, w io.Writer, store *models.Store) er
 		return err
 	}
 	defer end()
-	bar := progressbar.NewOptions(len(clips), progressbar.OptionSetWriter(os.Stderr),
-		progressbar.OptionSetVisibility(newMeter(os.Stderr).terminal), progressbar.OptionSetDescription("clips"),
-		progressbar.OptionShowCount(), progressbar.OptionClearOnFinish())
-	engine := "sidetone " + strings.TrimPrefix(o.model, "whisper-") + " " + o.mode
-	if o.compute != "" && o.compute != "default" {
-		engine += " " + o.compute
-	}
-	us, err := benchasr.Run(ctx, engine, r, clips, func(n int) {
-		// The bar fails only when its writer does, and then nobody looks.
-		_ = bar.Set(n)
-	})
+	engine := benchName(o.model, o.mode, o.compute)
+	us, err := benchasr.Run(ctx, engine, r, clips, progress(len(clips), "clips"))
 	if err != nil {
 		return err
 	}
@@ -146,31 +136,14 @@ func (o *benchASR) recogniser(store *models.Store) (r benchasr.Recogniser, end f
 	if o.mode != "whole" && o.mode != "stream" {
 		return nil, nil, fmt.Errorf("bench asr: mode %q: want whole or stream", o.mode)
 	}
-	compute, err := model.ParseCompute(o.compute)
-	if err != nil {
-		return nil, nil, err
-	}
-	folder, err := store.FS(o.model)
-	if err != nil {
-		return nil, nil, err
-	}
-	m, err := model.Load(folder, model.LoadOptions{Compute: compute})
+	m, err := loadModel(store, o.model, o.compute)
 	if err != nil {
 		return nil, nil, err
 	}
 	if o.mode == "whole" {
 		return benchasr.NewWhole(m), func() {}, nil
 	}
-	path, err := store.Path("silero-vad", "silero_vad_16k.safetensors")
-	if err != nil {
-		return nil, nil, err
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, nil, err
-	}
-	defer f.Close()
-	v, err := vad.Load(f)
+	v, err := loadVAD(store)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -179,6 +152,31 @@ func (o *benchASR) recogniser(store *models.Store) (r benchasr.Recogniser, end f
 		return nil, nil, err
 	}
 	return s, func() { s.Close() }, nil
+}
+
+func loadModel(store *models.Store, name, compute string) (*model.Model, error) {
+	c, err := model.ParseCompute(compute)
+	if err != nil {
+		return nil, err
+	}
+	folder, err := store.FS(name)
+	if err != nil {
+		return nil, err
+	}
+	return model.Load(folder, model.LoadOptions{Compute: c})
+}
+
+func loadVAD(store *models.Store) (*vad.Model, error) {
+	path, err := store.Path("silero-vad", "silero_vad_16k.safetensors")
+	if err != nil {
+		return nil, err
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return vad.Load(f)
 }
 
 // benchWERCmd scores transcripts, of other recognisers too.
@@ -208,26 +206,6 @@ func benchWERCmd() *cobra.Command {
 		},
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "print the rows as JSON")
-	return c
-}
-
-// benchSamplesCmd feeds other recognisers the samples that ours hears.
-func benchSamplesCmd() *cobra.Command {
-	var s benchasr.Selection
-	c := &cobra.Command{
-		Use:    "samples",
-		Short:  "Write clips to standard output: a line about each, then its samples",
-		Hidden: true,
-		Args:   cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			clips, err := s.Clips()
-			if err != nil {
-				return err
-			}
-			return benchasr.WriteSamples(cmd.OutOrStdout(), clips)
-		},
-	}
-	selectFlags(c, &s)
 	return c
 }
 
