@@ -13,12 +13,13 @@ const benchClip = "librispeech/tel8k/1688-142285-0001.wav"
 func BenchmarkEncode(b *testing.B) {
 	m := tinyEn(b)
 	d := m.NewDecoder()
+	var mem memory
 	for _, s := range []int{5, 10, 30} {
 		x := noise(s * 16000)
 		b.Run(fmt.Sprintf("%ds", s), func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
-				if err := d.encode(b.Context(), x, s*framesPerSecond); err != nil {
+				if err := d.encode(b.Context(), &mem, x, s*framesPerSecond, nil); err != nil {
 					b.Fatal(err)
 				}
 			}
@@ -30,8 +31,9 @@ func BenchmarkEncode(b *testing.B) {
 func BenchmarkStep(b *testing.B) {
 	m := tinyEn(b)
 	d := m.NewDecoder()
+	var mem memory
 	for _, s := range []int{5, 30} {
-		if err := d.encode(b.Context(), noise(s*16000), s*framesPerSecond); err != nil {
+		if err := d.encode(b.Context(), &mem, noise(s*16000), s*framesPerSecond, nil); err != nil {
 			b.Fatal(err)
 		}
 		for _, n := range []int{1, 5, 16} {
@@ -39,7 +41,7 @@ func BenchmarkStep(b *testing.B) {
 				var rows []row
 				for range n {
 					q := m.newSequence()
-					q.mem = &d.memory
+					q.mem = &mem
 					rows = append(rows, row{q, 50})
 				}
 				b.ReportAllocs()
@@ -47,10 +49,8 @@ func BenchmarkStep(b *testing.B) {
 					for i := range rows {
 						rows[i].seq.n = 20
 					}
-					if err := d.stepper.step(b.Context(), rows); err != nil {
-						b.Fatal(err)
-					}
-					d.stepper.project(0, n)
+					d.stepper.step(rows)
+					d.stepper.project(n)
 				}
 			})
 		}

@@ -3,9 +3,9 @@ package model
 import (
 	"compress/zlib"
 	"context"
+	"errors"
 	"fmt"
 	"io"
-	"math"
 	"slices"
 	"strings"
 
@@ -16,7 +16,7 @@ import (
 const FrameSamples = 2 * dsp.Hop
 
 // MaxBeam is the largest Options.Beam.
-const MaxBeam = maxRows
+const MaxBeam = 16
 
 // Options say how one stretch of audio is decoded. The zero value decodes
 // greedily, without timestamps, over the full 30 s context.
@@ -42,6 +42,15 @@ type Options struct {
 	// Language is a Whisper language code; English-only models ignore it and
 	// multilingual ones take an empty one for "en".
 	Language string
+	// Silence, made by the same model, lets a Context that ends soon after the
+	// audio do what the full one does.
+	Silence *Silence
+	// Draft is what the text after the prefix will probably be, such as the
+	// tokens of a decode of nearly the same audio. Greedy search checks many
+	// drafted tokens in one step; the result is what it would be without.
+	Draft []int
+	// Bias makes phrases likelier.
+	Bias *Bias
 }
 
 // Word is a word with its times.
@@ -86,39 +95,85 @@ type Result struct {
 }
 
 // Decoder decodes with one Model. It owns scratch memory and caches, which
-// grow with the contexts and beams that are used, and serves one goroutine at
-// a time.
+// grow with the contexts, beams and jobs that are used, and serves one goroutine
+// at a time.
 type Decoder struct {
-	m          *Model
-	mel        *dsp.Mel
-	encoder    *encoder
-	audio      []float32 // encoded, [ctx][width]
-	memory     memory
-	stepper    *stepper
-	rules      rules
-	sequences  []*sequence
-	candidates []candidate
-	align      aligner
-	zip        *zlib.Writer
+	m       *Model
+	mel     *dsp.Mel
+	encoder *encoder
+	audio   []float32 // encoded, [ctx][width]
+	stepper *stepper
+	lanes   []*lane
+	rows    []row
+	zip     *zlib.Writer
 }
 
 // NewDecoder makes the scratch and caches for one goroutine.
 func (m *Model) NewDecoder() *Decoder {
 	return &Decoder{
-		m:         m,
-		mel:       dsp.NewMel(m.mels),
-		encoder:   &encoder{m: m},
-		stepper:   newStepper(m),
-		rules:     rules{m: m},
-		sequences: []*sequence{m.newSequence()},
-		zip:       zlib.NewWriter(io.Discard),
+		m:       m,
+		mel:     dsp.NewMel(m.mels),
+		encoder: &encoder{m: m},
+		stepper: newStepper(m),
+		zip:     zlib.NewWriter(io.Discard),
 	}
+}
+
+// Job is one of several stretches of audio that are decoded together.
+type Job struct {
+	Ctx context.Context
+	// Samples are mono, 16 kHz, full scale at ±1.
+	Samples []float32
+	Options Options
 }
 
 // Decode transcribes samples: mono, 16 kHz, full scale at ±1. It returns
 // ctx's error soon after ctx ends: it looks between layers and tokens. Audio
 // shorter than 10 ms is no speech.
-func (d *Decoder) Decode(ctx context.Context, samples []float32, o Options) (Result, error) {
+func (d *Decoder) Decode(ctx context.Context, samples []float32, o Options) (r Result, err error) {
+	d.DecodeAll([]Job{{ctx, samples, o}}, func(_ int, got Result, e error) { r, err = got, e })
+	return r, err
+}
+
+// DecodeAll decodes several jobs, as Decode does each: it encodes them one
+// after the other and then takes the tokens of all through the decoder
+// together, which costs little more than those of one. done is called once for
+// each job, as soon as it has come to its end; that of one job is no matter to
+// the others.
+func (d *Decoder) DecodeAll(jobs []Job, done func(job int, r Result, err error)) {
+	for len(d.lanes) < len(jobs) {
+		d.lanes = append(d.lanes, newLane(d.m))
+	}
+	left := 0
+	for i := range jobs {
+		l := d.lanes[i]
+		l.open = false
+		r, err := d.start(l, &jobs[i])
+		if err != nil || !l.open {
+			done(i, r, err)
+			continue
+		}
+		left++
+	}
+	for left > 0 {
+		for i := range jobs {
+			l := d.lanes[i]
+			if !l.open || l.more() {
+				continue
+			}
+			l.open = false
+			left--
+			r, err := d.result(l)
+			done(i, r, err)
+		}
+		d.step(len(jobs))
+	}
+}
+
+// start encodes a job's audio. Without error it leaves the lane open, unless
+// the job is done already.
+func (d *Decoder) start(l *lane, j *Job) (Result, error) {
+	o := j.Options
 	frames, err := d.check(&o)
 	if err != nil {
 		return Result{}, err
@@ -127,33 +182,72 @@ func (d *Decoder) Decode(ctx context.Context, samples []float32, o Options) (Res
 	if err != nil {
 		return Result{}, err
 	}
-	samples = samples[:min(len(samples), frames*FrameSamples)]
+	samples := j.Samples[:min(len(j.Samples), frames*FrameSamples)]
 	if len(samples) < dsp.Hop {
 		return Result{NoSpeechProb: 1}, nil
 	}
-	if err = d.encode(ctx, samples, frames); err != nil {
+	if err := d.encode(j.Ctx, &l.memory, samples, frames, o.Silence); err != nil {
 		return Result{}, fmt.Errorf("whisper: %w", err)
 	}
-	d.prepare(len(samples), &o)
-	f, noSpeech, err := d.search(ctx, start, &o)
-	if err != nil {
-		return Result{}, fmt.Errorf("whisper: %w", err)
+	l.begin(j.Ctx, &o, start, len(samples))
+	return Result{}, nil
+}
+
+// step takes the next rows of the open lanes through the decoder, as many lanes
+// at once as there is room for.
+func (d *Decoder) step(lanes int) {
+	for i := 0; i < lanes; {
+		rows := d.rows[:0]
+		first := i
+		for ; i < lanes; i++ {
+			l := d.lanes[i]
+			l.taken = 0
+			if !l.open {
+				continue
+			}
+			if len(rows) > maxRows/2 {
+				break
+			}
+			n := len(rows)
+			rows = l.pass.rows(rows, maxRows-n)
+			l.taken = len(rows) - n
+		}
+		d.rows = rows
+		if len(rows) == 0 {
+			return
+		}
+		d.stepper.step(rows)
+		logits := d.stepper.project(len(rows))
+		for _, l := range d.lanes[first:i] {
+			if l.taken > 0 {
+				n := l.taken * d.m.vocabSize
+				l.pass.take(logits[:n])
+				logits = logits[n:]
+			}
+		}
 	}
+}
+
+// result makes the result of a lane that has come to its end.
+func (d *Decoder) result(l *lane) (Result, error) {
+	if l.err != nil {
+		return Result{}, fmt.Errorf("whisper: %w", l.err)
+	}
+	f := &l.found
 	r := Result{
 		Tokens:       slices.Clone(f.text),
 		LogProbs:     slices.Clone(f.logProbs),
 		Text:         d.m.Text(f.text),
 		AvgLogProb:   f.sum / float64(len(f.text)+1),
-		NoSpeechProb: noSpeech,
+		NoSpeechProb: l.noSpeech,
 		Truncated:    f.truncated,
 	}
+	if l.o.WordTimes {
+		r.Words = l.words()
+	}
+	var err error
 	if r.CompressionRatio, err = d.ratio(strings.TrimSpace(r.Text)); err != nil {
 		return Result{}, fmt.Errorf("whisper: %w", err)
-	}
-	if o.WordTimes {
-		if r.Words, err = d.words(ctx, start, r.Tokens, len(samples), o.Language); err != nil {
-			return Result{}, fmt.Errorf("whisper: word times: %w", err)
-		}
 	}
 	return r, nil
 }
@@ -172,126 +266,38 @@ func (d *Decoder) check(o *Options) (int, error) {
 		return 0, fmt.Errorf("whisper: %d beams; at most %d are possible", o.Beam, MaxBeam)
 	case o.MaxTokens < 0:
 		return 0, fmt.Errorf("whisper: a limit of %d tokens", o.MaxTokens)
+	case o.Silence != nil && o.Silence.m != d.m:
+		return 0, errors.New("whisper: the silence of another model")
+	case o.Bias != nil && o.Bias.m != d.m:
+		return 0, errors.New("whisper: phrases in the tokens of another model")
 	case len(o.Prefix) > half:
 		return 0, fmt.Errorf("whisper: a prefix of %d tokens; at most %d are possible", len(o.Prefix), half)
 	}
-	for _, t := range slices.Concat(o.Prompt, o.Prefix) {
-		if t < 0 || t >= d.m.vocabSize {
-			return 0, fmt.Errorf("whisper: token %d in the prompt or prefix; the vocabulary has %d", t, d.m.vocabSize)
+	for _, list := range [][]int{o.Prompt, o.Prefix, o.Draft} {
+		for _, t := range list {
+			if t < 0 || t >= d.m.vocabSize {
+				return 0, fmt.Errorf("whisper: token %d in the prompt, prefix or draft; the vocabulary has %d", t, d.m.vocabSize)
+			}
 		}
 	}
 	o.Prompt = o.Prompt[max(0, len(o.Prompt)-half):]
 	return frames, nil
 }
 
-// encode leaves the encoded audio in d.memory.
-func (d *Decoder) encode(ctx context.Context, samples []float32, frames int) error {
+// encode leaves the encoded audio in mem.
+func (d *Decoder) encode(ctx context.Context, mem *memory, samples []float32, frames int, quiet *Silence) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
 	d.mel.Features(d.encoder.frames(frames), samples)
 	d.audio = grow(d.audio, frames*d.m.width)
-	if err := d.encoder.run(ctx, d.audio, frames); err != nil {
+	if err := d.encoder.run(ctx, d.audio, frames, quiet); err != nil {
 		return err
 	}
-	return d.m.listen(ctx, &d.memory, d.audio, frames)
-}
-
-// search finds the text that follows the prompt.
-func (d *Decoder) search(ctx context.Context, start []int, o *Options) (found, float64, error) {
-	var tokens []int
-	if len(o.Prompt) > 0 {
-		tokens = append(append(tokens, d.m.prev), o.Prompt...)
+	if err := d.m.listen(ctx, mem, d.audio, frames); err != nil {
+		return err
 	}
-	sot := len(tokens)
-	tokens = append(tokens, start...)
-	if !o.Timestamps {
-		tokens = append(tokens, d.m.noTimes)
-	}
-	// The reference counts the tokens before the last of these as the prompt.
-	limit := min(d.m.textCtx/2, d.m.textCtx-len(tokens)+1)
-	text := make([]int, 0, limit)
-	if len(o.Prefix) > 0 {
-		if o.Timestamps {
-			text = append(text, d.m.firstTime)
-		}
-		text = append(text, o.Prefix...)
-	}
-	begin := len(tokens)
-	tokens = append(tokens, text...)
-	if o.MaxTokens > 0 {
-		limit = min(limit, len(text)+o.MaxTokens)
-	}
-
-	d.rules.timestamps, d.rules.forced = o.Timestamps, len(text)
-	h := hypothesis{seq: d.sequences[0], text: text, logProbs: make([]float32, 0, cap(text))}
-	h.seq.mem, h.seq.n = &d.memory, 0
-	if d.align.kept {
-		d.stepper.capture = d.align.keep
-		defer func() { d.stepper.capture = nil }()
-	}
-	var noSpeech float64
-	var logits []float32
-	err := d.feed(ctx, h.seq, tokens, func(at, n int) {
-		first := max(at, sot)
-		if first >= at+n {
-			return
-		}
-		logits = d.stepper.project(first-at, n)
-		for k := first; k < at+n; k++ {
-			forced := k >= begin-1 && k+1 < len(tokens)
-			if k != sot && !forced {
-				continue
-			}
-			row := logits[(k-first)*d.m.vocabSize : (k-first+1)*d.m.vocabSize]
-			p := d.rules.softmax(row)
-			if k == sot {
-				noSpeech = float64(p[d.m.noSpeech])
-			}
-			if forced {
-				h.logProbs = append(h.logProbs, float32(math.Log(float64(p[tokens[k+1]]))))
-				d.keepProb(row, tokens[k+1])
-			}
-		}
-		logits = logits[len(logits)-d.m.vocabSize:]
-	})
-	if err != nil {
-		return found{}, 0, err
-	}
-	var f found
-	switch {
-	case len(text) >= limit:
-		f = found{hypothesis: h, truncated: true}
-	case o.Beam > 1:
-		f, err = d.beam(ctx, h, logits, o.Beam, limit)
-	default:
-		f, err = d.greedy(ctx, h, logits, limit)
-	}
-	return f, noSpeech, err
-}
-
-// keepProb keeps a forced token's probability among text tokens for the
-// alignment.
-func (d *Decoder) keepProb(logits []float32, token int) {
-	if d.align.kept && token < d.m.eot {
-		d.align.probs = append(d.align.probs, d.rules.softmax(logits[:d.m.eot])[token])
-	}
-}
-
-// feed steps a sequence through tokens and calls seen after each chunk of n
-// tokens from the at-th on, while its states are in the stepper.
-func (d *Decoder) feed(ctx context.Context, seq *sequence, tokens []int, seen func(at, n int)) error {
-	rows := make([]row, 0, maxRows)
-	for at := 0; at < len(tokens); at += maxRows {
-		rows = rows[:0]
-		for _, t := range tokens[at:min(at+maxRows, len(tokens))] {
-			rows = append(rows, row{seq, t})
-		}
-		if err := d.stepper.step(ctx, rows); err != nil {
-			return err
-		}
-		seen(at, len(rows))
-	}
+	mem.silence = quiet
 	return nil
 }
 

@@ -224,11 +224,9 @@ func TestStepsBatchAcrossStreams(t *testing.T) {
 		s, q := newStepper(m), m.newSequence()
 		q.mem = &mems[k%2]
 		for _, tok := range texts[k] {
-			if err := s.step(t.Context(), []row{{q, tok}}); err != nil {
-				t.Fatal(err)
-			}
+			s.step([]row{{q, tok}})
 		}
-		return slices.Clone(s.project(0, 1))
+		return slices.Clone(s.project(1))
 	}
 	var rows []row
 	for k, text := range texts {
@@ -239,10 +237,8 @@ func TestStepsBatchAcrossStreams(t *testing.T) {
 		}
 	}
 	s := newStepper(m)
-	if err := s.step(t.Context(), rows); err != nil {
-		t.Fatal(err)
-	}
-	got := s.project(0, len(rows))
+	s.step(rows)
+	got := s.project(len(rows))
 	end := 0
 	for k, text := range texts {
 		end += len(text)
@@ -265,14 +261,18 @@ func TestKeptAttentionIsThatOfASecondPass(t *testing.T) {
 		if err != nil || len(got.Words) == 0 {
 			t.Fatalf("%+v: %v, %v", o, got.Words, err)
 		}
-		if !d.align.kept {
+		l := d.lanes[0]
+		if !l.align.kept {
 			t.Errorf("%+v: nothing was kept", o)
 		}
-		d.align.kept = false
-		want, err := d.words(t.Context(), []int{m.sot}, got.Tokens, len(x), "")
-		if err != nil {
-			t.Fatal(err)
+		l.align.kept = false
+		l.spelling.begin()
+		for l.spelling.at < len(l.spelling.tokens) {
+			rows := l.spelling.rows(nil, 7)
+			d.stepper.step(rows)
+			l.spelling.take(d.stepper.project(len(rows)))
 		}
+		want := l.words()
 		if len(want) != len(got.Words) {
 			t.Errorf("%+v: %d words, %d by a second pass", o, len(got.Words), len(want))
 			continue

@@ -8,10 +8,11 @@ import (
 )
 
 // memory is what the text decoder sees of the audio: keys and values of the
-// cross attention, per layer [n][2·width].
+// cross attention, per layer [n][2·width], and of the silence after it.
 type memory struct {
-	n  int
-	kv [][]float32
+	n       int
+	kv      [][]float32
+	silence *Silence
 }
 
 // sequence is a text with the keys and values of its self attention, per layer
@@ -20,6 +21,9 @@ type sequence struct {
 	mem *memory
 	n   int
 	kv  [][]float32
+	// keep, if set, is given the cross attention's scores of the alignment
+	// heads, of the token at pos.
+	keep func(head, pos int, scores []float32)
 }
 
 func (m *Model) newSequence() *sequence {
@@ -46,7 +50,7 @@ type row struct {
 }
 
 // maxRows is the number of tokens that go through the decoder together.
-const maxRows = 16
+const maxRows = 32
 
 // stepper is the scratch of decoder steps of up to maxRows rows.
 type stepper struct {
@@ -56,11 +60,9 @@ type stepper struct {
 	qkv    []float32 // [row][3·width]
 	hidden []float32 // [row][feed-forward width]
 	scores []float32 // [row][keys]
+	mixed  []float32 // [row][width/heads]
 	logits []float32 // [row][vocabSize]
 	before []int     // by row, the length of its sequence before it
-	// capture, if set, is given the cross attention's scores of the alignment
-	// heads, of the token at pos of its sequence.
-	capture func(head, pos int, scores []float32)
 }
 
 func newStepper(m *Model) *stepper {
@@ -75,13 +77,14 @@ func newStepper(m *Model) *stepper {
 		qkv:    make([]float32, maxRows*3*m.width),
 		hidden: make([]float32, maxRows*wide),
 		scores: make([]float32, maxRows*max(m.audioCtx, m.textCtx)),
+		mixed:  make([]float32, maxRows*m.width/m.heads),
 		before: make([]int, maxRows),
 	}
 }
 
 // listen makes the cross attention's keys and values of encoded audio [n][width].
 func (m *Model) listen(done context.Context, mem *memory, audio []float32, n int) error {
-	mem.n = n
+	mem.n, mem.silence = n, nil
 	if mem.kv == nil {
 		mem.kv = make([][]float32, len(m.text))
 	}
@@ -98,7 +101,7 @@ func (m *Model) listen(done context.Context, mem *memory, audio []float32, n int
 // step takes rows[:maxRows] through the decoder. Rows of one sequence follow
 // one another in the order of the text, and rows of sequences with one memory
 // are best kept together. The states for project stay in s.
-func (s *stepper) step(done context.Context, rows []row) error {
+func (s *stepper) step(rows []row) {
 	m, d, n := s.m, s.m.width, len(rows)
 	dh := d / m.heads
 	scale := 1 / float32(math.Sqrt(float64(dh)))
@@ -110,9 +113,6 @@ func (s *stepper) step(done context.Context, rows []row) error {
 		r.seq.n++
 	}
 	for layer := range m.text {
-		if err := done.Err(); err != nil {
-			return err
-		}
 		l := &m.text[layer]
 		l.self.norm.apply(s.normed, s.x, n)
 		l.self.in.Mul(s.qkv, s.normed, n)
@@ -134,13 +134,8 @@ func (s *stepper) step(done context.Context, rows []row) error {
 			for to < n && rows[to].seq.mem == mem {
 				to++
 			}
-			kv := mem.kv[layer]
 			for h := range m.heads {
-				q := s.qkv[from*d+h*dh:]
-				if s.capture != nil {
-					s.captureHead(layer, h, q, kv[h*dh:], from, to, mem.n, scale)
-				}
-				s.attend(s.normed[from*d+h*dh:], q, d, kv[h*dh:], kv[d+h*dh:], to-from, mem.n, scale)
+				s.listen(rows, layer, h, from, to, scale)
 			}
 			from = to
 		}
@@ -152,7 +147,6 @@ func (s *stepper) step(done context.Context, rows []row) error {
 		l.ffn.out.MulAdd(s.x, s.hidden, n)
 	}
 	m.textNorm.apply(s.normed, s.x, n)
-	return nil
 }
 
 // attend is one head's attention of m queries to n keys and values, which
@@ -165,26 +159,51 @@ func (s *stepper) attend(dst, q []float32, ldq int, k, v []float32, m, n int, sc
 	nn.MatMul(dst, d, s.scores, n, v, 2*d, m, n, dh)
 }
 
-// captureHead hands out the scores of rows from to to-1 if the head is one of
-// those that align text and audio.
-func (s *stepper) captureHead(layer, head int, q, k []float32, from, to, n int, scale float32) {
+// listen is one head's cross attention for rows from to to-1, which have one
+// memory.
+func (s *stepper) listen(rows []row, layer, head, from, to int, scale float32) {
 	d := s.m.width
+	dh := d / s.m.heads
+	mem := rows[from].seq.mem
+	q, kv := s.qkv[from*d+head*dh:], mem.kv[layer][head*dh:]
+	n, count := mem.n, to-from
+	wide := n + mem.silence.count(n)
+	nn.MatMulT(s.scores, wide, q, d, kv, 2*d, count, dh, n, scale)
 	for a, at := range s.m.alignment {
 		if at != [2]int{layer, head} {
 			continue
 		}
-		nn.MatMulT(s.scores, n, q, d, k, 2*d, to-from, d/s.m.heads, n, scale)
-		for r := range to - from {
-			s.capture(a, s.before[from+r], s.scores[r*n:(r+1)*n])
+		for r := range count {
+			if seq := rows[from+r].seq; seq.keep != nil {
+				seq.keep(a, s.before[from+r], s.scores[r*wide:r*wide+n])
+			}
 		}
+	}
+	dst := s.normed[from*d+head*dh:]
+	if wide == n {
+		nn.SoftmaxRows(s.scores, n, count, n)
+		nn.MatMul(dst, d, s.scores, n, kv[d:], 2*d, count, n, dh)
+		return
+	}
+	quiet, ld := mem.silence.decoder(layer, n)
+	nn.MatMulT(s.scores[n:], wide, q, d, quiet[head*dh:], ld, count, dh, wide-n, scale)
+	for r := range count {
+		for i := r*wide + n; i < (r+1)*wide; i++ {
+			s.scores[i] += mem.silence.weight
+		}
+	}
+	nn.SoftmaxRows(s.scores, wide, count, wide)
+	nn.MatMul(dst, d, s.scores, wide, kv[d:], 2*d, count, n, dh)
+	nn.MatMul(s.mixed, dh, s.scores[n:], wide, quiet[d+head*dh:], ld, count, wide-n, dh)
+	for r := range count {
+		nn.Add(dst[r*d:r*d+dh], s.mixed[r*dh:(r+1)*dh])
 	}
 }
 
-// project returns the logits [to-from][vocabSize] of rows of the last step;
-// they are valid until the next call.
-func (s *stepper) project(from, to int) []float32 {
-	d := s.m.width
-	s.logits = grow(s.logits, (to-from)*s.m.vocabSize)
-	s.m.embedding.Mul(s.logits, s.normed[from*d:to*d], to-from)
+// project returns the logits [n][vocabSize] of the first n rows of the last
+// step; they are valid until the next call.
+func (s *stepper) project(n int) []float32 {
+	s.logits = grow(s.logits, n*s.m.vocabSize)
+	s.m.embedding.Mul(s.logits, s.normed[:n*s.m.width], n)
 	return s.logits
 }

@@ -17,7 +17,10 @@ type encoder struct {
 	x         []float32 // [ctx][width]
 	normed    []float32 // [ctx][width]
 	qkv       []float32 // [ctx][3·width]
+	kv        []float32 // [ctx+silence][2·width]
 	hidden    []float32 // [block][4·width]
+	// seen, if set, is given each layer's keys and values, rows [3·width] apart.
+	seen func(kv []float32)
 }
 
 // block is the number of states that pass the feed-forward network at once, so
@@ -32,9 +35,9 @@ func (e *encoder) frames(ctx int) []float32 {
 	return e.mel[n : (2*ctx+1)*n]
 }
 
-// run encodes the features in frames(ctx) to out[ctx][width]. It stops soon
-// after done ends.
-func (e *encoder) run(done context.Context, out []float32, ctx int) error {
+// run encodes the features in frames(ctx) to out[ctx][width], as if the silence
+// went on behind them; it may be nil. It stops soon after done ends.
+func (e *encoder) run(done context.Context, out []float32, ctx int, quiet *Silence) error {
 	m, d := e.m, e.m.width
 	e.conv = grow(e.conv, (2*ctx+2)*d)
 	e.x = grow(e.x, ctx*d)
@@ -58,13 +61,20 @@ func (e *encoder) run(done context.Context, out []float32, ctx int) error {
 		l := &m.audio[i]
 		l.self.norm.apply(e.normed, e.x, ctx)
 		l.self.in.Mul(e.qkv, e.normed, ctx)
+		if e.seen != nil {
+			e.seen(e.qkv[d:])
+		}
+		kv, ld, n := e.qkv[d:], 3*d, ctx
+		if more := quiet.encoder(i, ctx); len(more) > 0 {
+			kv, ld, n = e.join(ctx, more), 2*d, ctx+len(more)/(2*d)
+		}
 		for h := range m.heads {
 			if err := done.Err(); err != nil {
 				return err
 			}
 			at := h * d / m.heads
-			e.attend.Attend(e.normed[at:], d, e.qkv[at:], 3*d, e.qkv[d+at:], 3*d, e.qkv[2*d+at:], 3*d,
-				ctx, ctx, d/m.heads, scale)
+			e.attend.Attend(e.normed[at:], d, e.qkv[at:], 3*d, kv[at:], ld, kv[d+at:], ld,
+				ctx, n, d/m.heads, scale)
 		}
 		l.self.out.MulAdd(e.x, e.normed, ctx)
 		if err := e.forward(done, &l.ffn, ctx); err != nil {
@@ -73,6 +83,17 @@ func (e *encoder) run(done context.Context, out []float32, ctx int) error {
 	}
 	m.audioNorm.apply(out, e.x, ctx)
 	return nil
+}
+
+// join returns the keys and values of ctx states, with more behind them.
+func (e *encoder) join(ctx int, more []float32) []float32 {
+	d := e.m.width
+	e.kv = grow(e.kv, ctx*2*d+len(more))
+	for i := range ctx {
+		copy(e.kv[i*2*d:(i+1)*2*d], e.qkv[i*3*d+d:(i+1)*3*d])
+	}
+	copy(e.kv[ctx*2*d:], more)
+	return e.kv
 }
 
 func (e *encoder) forward(done context.Context, f *feedForward, ctx int) error {

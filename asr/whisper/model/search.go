@@ -1,7 +1,7 @@
 package model
 
 import (
-	"context"
+	"cmp"
 	"errors"
 	"math"
 	"slices"
@@ -14,8 +14,10 @@ type hypothesis struct {
 	text     []int
 	logProbs []float32
 	// sum is of the log probabilities of chosen tokens, the end token among
-	// them.
-	sum float64
+	// them; rank is the same with the bias, by which beams are compared.
+	sum, rank float64
+	// matches are the phrases of the bias that the text is in the middle of.
+	matches []match
 }
 
 // found is the outcome of a search.
@@ -25,121 +27,218 @@ type found struct {
 }
 
 // greedy takes the likeliest token until the end token or until the text has
-// limit tokens. logits are those that follow h's text.
-func (d *Decoder) greedy(ctx context.Context, h hypothesis, logits []float32, limit int) (found, error) {
-	for len(h.text) < limit {
-		var textSum float64
-		if d.align.kept {
-			textSum = logSum(logits[:d.m.eot], d.rules.softmax(logits[:d.m.eot]))
-		}
-		lse := d.rules.apply(logits, h.text)
-		best := 0
-		for id, v := range logits {
-			if v > logits[best] {
-				best = id
-			}
-		}
-		p := float64(logits[best]) - lse
-		h.sum += p
-		if best == d.m.eot {
-			return found{hypothesis: h}, nil
-		}
-		h.text = append(h.text, best)
-		h.logProbs = append(h.logProbs, float32(p))
-		if d.align.kept && best < d.m.eot {
-			d.align.probs = append(d.align.probs, float32(math.Exp(float64(logits[best])-textSum)))
-		}
-		if len(h.text) == limit {
+// limit tokens. Tokens of the draft are stepped along with the text; as far as
+// they turn out to be the likeliest, their logits are there already (Leviathan
+// et al., 2023, with a draft that costs nothing).
+type greedy struct {
+	l     *lane
+	h     hypothesis
+	limit int
+	done  bool
+	// draft is what may follow the text; tried tokens of it are in the step under
+	// way, trust is how many are tried at once.
+	draft        []int
+	tried, trust int
+}
+
+const (
+	// Tokens of a draft are tried in steps of so many; after a wrong one of
+	// fewer, since all behind it are stepped in vain.
+	fullTrust = 20
+	lowTrust  = 4
+	// resync is how far in the draft a token is looked for that is not the next.
+	resync = 4
+)
+
+func (g *greedy) begin(h hypothesis, draft []int, limit int) {
+	*g = greedy{l: g.l, h: h, draft: draft, limit: limit, trust: fullTrust}
+	if len(h.text) >= limit {
+		g.end(true)
+	}
+}
+
+func (g *greedy) rows(to []row, n int) []row {
+	return g.propose(append(to, row{g.h.seq, g.h.text[len(g.h.text)-1]}), n-1)
+}
+
+func (g *greedy) propose(to []row, n int) []row {
+	g.tried = max(0, min(n, len(g.draft), g.trust, g.limit-len(g.h.text)-1))
+	for _, t := range g.draft[:g.tried] {
+		to = append(to, row{g.h.seq, t})
+	}
+	return to
+}
+
+func (g *greedy) take(logits []float32) {
+	if g.done {
+		return
+	}
+	size, right := g.l.m.vocabSize, 0
+	for ; ; right++ {
+		g.choose(logits[right*size:][:size])
+		if g.done || right == g.tried || g.h.text[len(g.h.text)-1] != g.draft[right] {
 			break
 		}
-		if err := d.stepper.step(ctx, []row{{h.seq, best}}); err != nil {
-			return found{}, err
-		}
-		logits = d.stepper.project(0, 1)
 	}
-	return found{hypothesis: h, truncated: true}, nil
+	g.h.seq.n -= g.tried - right
+	if g.done {
+		return
+	}
+	if right < g.tried {
+		g.trust = lowTrust
+	} else if g.tried > 0 {
+		g.trust = min(2*g.trust, fullTrust)
+	}
+	g.draft = after(g.draft[right:], g.h.text[len(g.h.text)-1])
+}
+
+// after is what remains of a draft behind the token: a token that the draft
+// does not have soon stands for one of the draft's.
+func after(draft []int, token int) []int {
+	if i := slices.Index(draft[:min(resync, len(draft))], token); i >= 0 {
+		return draft[i+1:]
+	}
+	return draft[min(1, len(draft)):]
+}
+
+// choose appends the likeliest token after the text.
+func (g *greedy) choose(logits []float32) {
+	l := g.l
+	eot := l.m.eot
+	var textSum float64
+	if l.align.kept {
+		textSum = logSum(logits[:eot], l.rules.softmax(logits[:eot]))
+	}
+	lse := l.rules.apply(logits, g.h.text)
+	best := 0
+	for id, v := range logits {
+		if v > logits[best] {
+			best = id
+		}
+	}
+	best = l.o.Bias.best(logits, best, g.h.matches)
+	p := float64(logits[best]) - lse
+	g.h.sum += p
+	if best == eot {
+		g.end(false)
+		return
+	}
+	g.h.matches = l.o.Bias.follow(g.h.matches, best)
+	g.h.text = append(g.h.text, best)
+	g.h.logProbs = append(g.h.logProbs, float32(p))
+	if l.align.kept && best < eot {
+		l.align.probs = append(l.align.probs, float32(math.Exp(float64(logits[best])-textSum)))
+	}
+	if len(g.h.text) == g.limit {
+		g.end(true)
+	}
+}
+
+func (g *greedy) end(truncated bool) {
+	g.done = true
+	g.l.found = found{hypothesis: g.h, truncated: truncated}
 }
 
 // candidate is a token that may follow a beam.
 type candidate struct {
 	beam, token int
 	logProb     float32
-	sum         float64
+	rank        float64
 }
 
 // beam searches with so many beams. Twice as many candidates are looked at, so
 // that those which end are replaced by others; the search is over when as many
 // hypotheses as beams have ended.
-func (d *Decoder) beam(ctx context.Context, first hypothesis, logits []float32, width, limit int) (found, error) {
-	beams := []hypothesis{first}
-	var ended []found
-	var rows []row
-	for step := 0; ; step++ {
-		all := d.candidates[:0]
-		for i := range beams {
-			row := logits[i*d.m.vocabSize : (i+1)*d.m.vocabSize]
-			lse := d.rules.apply(row, beams[i].text)
-			all = top(all, row, i, lse, beams[i].sum, 2*width)
-		}
-		d.candidates = all
-		if step == 0 && d.rules.forced > 0 {
-			// The reference bars the end right after forced tokens, but for the
-			// best candidate.
-			for k := 1; k < len(all); k++ {
-				if all[k].token == d.m.eot {
-					all[k] = candidate{beam: all[k].beam, sum: -1e10}
-				}
-			}
-		}
-		last := len(beams[0].text)+1 >= limit
-		spare := width
-		var next []candidate
-		for k := range min(width, len(all)) {
-			c := all[k]
-			if c.token != d.m.eot && !last {
-				next = append(next, c)
-				continue
-			}
-			ended = append(ended, d.end(beams[c.beam], c))
-			for ; spare < len(all); spare++ {
-				if all[spare].token != d.m.eot {
-					next = append(next, all[spare])
-					spare++
-					break
-				}
-			}
-		}
-		if last || len(ended) >= width {
-			break
-		}
-		if len(next) == 0 {
-			return found{}, errors.New("the model foretells no token at all; are its weights damaged?")
-		}
-		beams = d.advance(beams, next)
-		rows = rows[:0]
-		for i := range beams {
-			rows = append(rows, row{beams[i].seq, next[i].token})
-		}
-		if err := d.stepper.step(ctx, rows); err != nil {
-			return found{}, err
-		}
-		logits = d.stepper.project(0, len(rows))
+type beam struct {
+	l            *lane
+	beams        []hypothesis
+	tokens       []int // the last of each beam, not yet stepped
+	ended        []found
+	width, limit int
+	begun, done  bool
+}
+
+func (b *beam) begin(h hypothesis, width, limit int) {
+	*b = beam{l: b.l, beams: append(b.beams[:0], h), tokens: b.tokens[:0], width: width, limit: limit}
+	if len(h.text) >= limit {
+		b.done, b.l.found = true, found{hypothesis: h, truncated: true}
 	}
-	return slices.MaxFunc(ended, func(a, b found) int {
-		switch x, y := a.perToken(), b.perToken(); {
-		case x < y:
-			return -1
-		case x > y:
-			return 1
+}
+
+func (b *beam) propose(to []row, _ int) []row { return to }
+
+func (b *beam) rows(to []row, _ int) []row {
+	for i := range b.beams {
+		to = append(to, row{b.beams[i].seq, b.tokens[i]})
+	}
+	return to
+}
+
+func (b *beam) take(logits []float32) {
+	if b.done {
+		return
+	}
+	l := b.l
+	all := l.candidates[:0]
+	for i := range b.beams {
+		h := &b.beams[i]
+		row := logits[i*l.m.vocabSize:][:l.m.vocabSize]
+		lse := l.rules.apply(row, h.text)
+		l.o.Bias.raise(row, h.matches)
+		all = top(all, row, i, lse, h.rank-pending(h.matches), 2*b.width)
+	}
+	for k := range all {
+		all[k].logProb -= l.o.Bias.raised(all[k].token, b.beams[all[k].beam].matches)
+	}
+	l.candidates = all
+	if !b.begun && l.rules.forced > 0 {
+		// The reference bars the end right after forced tokens, but for the
+		// best candidate.
+		for k := 1; k < len(all); k++ {
+			if all[k].token == l.m.eot {
+				all[k] = candidate{beam: all[k].beam, rank: -1e10}
+			}
 		}
-		return 0
-	}), nil
+	}
+	b.begun = true
+	last := len(b.beams[0].text)+1 >= b.limit
+	spare := b.width
+	var next []candidate
+	for k := range min(b.width, len(all)) {
+		c := all[k]
+		if c.token != l.m.eot && !last {
+			next = append(next, c)
+			continue
+		}
+		b.ended = append(b.ended, l.end(b.beams[c.beam], c))
+		for ; spare < len(all); spare++ {
+			if all[spare].token != l.m.eot {
+				next = append(next, all[spare])
+				spare++
+				break
+			}
+		}
+	}
+	switch {
+	case last || len(b.ended) >= b.width:
+		b.done = true
+		l.found = slices.MaxFunc(b.ended, func(x, y found) int { return cmp.Compare(x.perToken(), y.perToken()) })
+	case len(next) == 0:
+		b.done = true
+		l.err = errors.New("the model foretells no token at all; are its weights damaged?")
+	default:
+		b.beams = l.advance(b.beams, next)
+		b.tokens = b.tokens[:0]
+		for _, c := range next {
+			b.tokens = append(b.tokens, c.token)
+		}
+	}
 }
 
 // end makes the result of a beam that ends with c.
-func (d *Decoder) end(h hypothesis, c candidate) found {
-	f := found{hypothesis: hypothesis{text: slices.Clone(h.text), logProbs: slices.Clone(h.logProbs), sum: c.sum}}
-	if c.token != d.m.eot {
+func (l *lane) end(h hypothesis, c candidate) found {
+	f := found{hypothesis: hypothesis{text: slices.Clone(h.text), logProbs: slices.Clone(h.logProbs), sum: h.sum + float64(c.logProb), rank: c.rank}}
+	if c.token != l.m.eot {
 		f.text = append(f.text, c.token)
 		f.logProbs = append(f.logProbs, c.logProb)
 		f.truncated = true
@@ -151,12 +250,12 @@ func (f *found) perToken() float64 {
 	if len(f.text) == 0 {
 		return math.Inf(-1)
 	}
-	return f.sum / float64(len(f.text))
+	return f.rank / float64(len(f.text))
 }
 
 // advance makes the beams that go on with next. A beam's sequence goes to the
 // first that continues it and is copied for the others.
-func (d *Decoder) advance(beams []hypothesis, next []candidate) []hypothesis {
+func (l *lane) advance(beams []hypothesis, next []candidate) []hypothesis {
 	out := make([]hypothesis, len(next))
 	taken := make([]bool, len(beams))
 	used := map[*sequence]bool{}
@@ -165,7 +264,9 @@ func (d *Decoder) advance(beams []hypothesis, next []candidate) []hypothesis {
 		out[i] = hypothesis{
 			text:     append(slices.Clone(b.text), c.token),
 			logProbs: append(slices.Clone(b.logProbs), c.logProb),
-			sum:      c.sum,
+			sum:      b.sum + float64(c.logProb),
+			rank:     c.rank,
+			matches:  l.o.Bias.follow(b.matches, c.token),
 		}
 		if !taken[c.beam] {
 			taken[c.beam] = true
@@ -177,36 +278,36 @@ func (d *Decoder) advance(beams []hypothesis, next []candidate) []hypothesis {
 		if out[i].seq != nil {
 			continue
 		}
-		s := d.spare(used)
+		s := l.spare(used)
 		used[s] = true
-		s.copyFrom(beams[c.beam].seq, d.m.width)
+		s.copyFrom(beams[c.beam].seq, l.m.width)
 		out[i].seq = s
 	}
 	return out
 }
 
 // spare returns a sequence that is not in use.
-func (d *Decoder) spare(used map[*sequence]bool) *sequence {
-	for _, s := range d.sequences {
+func (l *lane) spare(used map[*sequence]bool) *sequence {
+	for _, s := range l.sequences {
 		if !used[s] {
 			return s
 		}
 	}
-	s := d.m.newSequence()
-	d.sequences = append(d.sequences, s)
+	s := l.m.newSequence()
+	l.sequences = append(l.sequences, s)
 	return s
 }
 
 // top merges the tokens of a beam into the n best candidates, best first.
-func top(all []candidate, logits []float32, beam int, lse, sum float64, n int) []candidate {
+func top(all []candidate, logits []float32, beam int, lse, rank float64, n int) []candidate {
 	for id, v := range logits {
 		p := float64(v) - lse
-		if v == never || len(all) == n && sum+p <= all[n-1].sum {
+		if v == never || len(all) == n && rank+p <= all[n-1].rank {
 			continue
 		}
-		c := candidate{beam: beam, token: id, logProb: float32(p), sum: sum + p}
+		c := candidate{beam: beam, token: id, logProb: float32(p), rank: rank + p}
 		at, _ := slices.BinarySearchFunc(all, c, func(a, b candidate) int {
-			if a.sum >= b.sum {
+			if a.rank >= b.rank {
 				return -1
 			}
 			return 1

@@ -1,7 +1,6 @@
 package model
 
 import (
-	"context"
 	"math"
 	"slices"
 	"strings"
@@ -60,44 +59,88 @@ type segment struct {
 	tokens     int // text tokens in it
 }
 
-// prepare readies the aligner for audio of so many samples and a decoding with
-// options o.
-func (d *Decoder) prepare(samples int, o *Options) {
-	a := &d.align
-	a.heads, a.frames = len(d.m.alignment), min(samples/dsp.Hop/2, d.memory.n)
+// prepareAlignment readies the aligner for the audio and options of the lane.
+func (l *lane) prepareAlignment() {
+	a, o := &l.align, &l.o
+	a.heads, a.frames = len(l.m.alignment), min(l.samples/dsp.Hop/2, l.memory.n)
 	a.kept = o.WordTimes && o.Beam == 1 && !o.Timestamps && len(o.Prompt) == 0
 	a.attention, a.probs = a.attention[:0], a.probs[:0]
 }
 
-// words times the words of tokens.
-func (d *Decoder) words(ctx context.Context, start, tokens []int, samples int, language string) ([]Word, error) {
-	text := slices.DeleteFunc(slices.Clone(tokens), func(t int) bool { return t >= d.m.eot })
-	if len(text) == 0 || d.align.frames == 0 {
-		return nil, nil
+// spelling feeds the text that was found, for the alignment: all of it, or,
+// where the search has kept attention, what the search has not fed.
+type spelling struct {
+	l       *lane
+	seq     *sequence
+	tokens  []int
+	at, fed int
+	text    []int
+}
+
+// begin tells whether there are words to time.
+func (p *spelling) begin() bool {
+	l, m := p.l, p.l.m
+	*p = spelling{l: l, seq: l.sequences[0]}
+	p.text = slices.DeleteFunc(slices.Clone(l.found.text), func(t int) bool { return t >= m.eot })
+	if len(p.text) == 0 || l.align.frames == 0 {
+		return false
 	}
-	if len(text) < len(tokens) {
-		d.align.kept = false
+	p.tokens = slices.Concat(l.start, []int{m.noTimes}, p.text, []int{m.eot})
+	if len(p.text) < len(l.found.text) {
+		l.align.kept = false
 	}
-	starts, err := d.timeTokens(ctx, start, text)
-	if err != nil {
-		return nil, err
+	if l.align.kept {
+		p.at = p.seq.n
+	} else {
+		p.seq.mem, p.seq.n = &l.memory, 0
+		l.align.attention, l.align.probs = l.align.attention[:0], l.align.probs[:0]
 	}
-	var words []Word
+	p.seq.keep = l.align.keep
+	return true
+}
+
+func (p *spelling) rows(to []row, n int) []row {
+	p.fed = min(n, len(p.tokens)-p.at)
+	for _, t := range p.tokens[p.at : p.at+p.fed] {
+		to = append(to, row{p.seq, t})
+	}
+	return to
+}
+
+func (p *spelling) take(logits []float32) {
+	l := p.l
+	if !l.align.kept {
+		for k := max(p.at, len(l.start)); k < p.at+p.fed && k < len(p.tokens)-2; k++ {
+			probs := l.rules.softmax(logits[(k-p.at)*l.m.vocabSize:][:l.m.eot])
+			l.align.probs = append(l.align.probs, probs[p.tokens[k+1]])
+		}
+	}
+	p.at += p.fed
+}
+
+// words times the words of the text that was found.
+func (l *lane) words() []Word {
+	text := l.spelling.text
+	if len(l.spelling.tokens) == 0 {
+		return nil
+	}
+	starts := l.align.times(len(l.start), len(l.spelling.tokens))
+	words := make([]Word, 0, len(text))
 	at := 0
-	for _, n := range d.m.split(text, language) {
+	for _, n := range l.m.split(text, l.o.Language) {
 		w := Word{
-			Text:   d.m.vocab.Text(text[at : at+n]),
+			Text:   l.m.vocab.Text(text[at : at+n]),
 			Start:  float64(starts[at]) / framesPerSecond,
 			End:    float64(starts[at+n]) / framesPerSecond,
 			Tokens: slices.Clone(text[at : at+n]),
 		}
-		for _, p := range d.align.probs[at : at+n] {
+		for _, p := range l.align.probs[at : at+n] {
 			w.Prob += p / float32(n)
 		}
 		words = append(words, w)
 		at += n
 	}
-	return mend(words, d.m.segments(tokens, float64(samples/dsp.Hop)/100)), nil
+	return mend(words, l.m.segments(l.found.text, float64(l.samples/dsp.Hop)/100))
 }
 
 // split returns the number of tokens in each word: words begin at spaces and
@@ -124,38 +167,16 @@ func (m *Model) split(text []int, language string) []int {
 	return out
 }
 
-// timeTokens returns the frame where each text token begins, with the frame
-// where the text ends after them, and leaves their probabilities in the aligner.
-func (d *Decoder) timeTokens(ctx context.Context, start, text []int) ([]int, error) {
-	m, a, seq := d.m, &d.align, d.sequences[0]
-	tokens := slices.Concat(start, []int{m.noTimes}, text, []int{m.eot})
-	rows := len(tokens)
-	if !a.kept {
-		seq.mem, seq.n = &d.memory, 0
-		a.attention, a.probs = a.attention[:0], a.probs[:0]
-	}
-	d.stepper.capture = a.keep
-	defer func() { d.stepper.capture = nil }()
-	done := seq.n
-	err := d.feed(ctx, seq, tokens[done:], func(at, n int) {
-		if a.kept {
-			return
-		}
-		logits := d.stepper.project(0, n)
-		for k := max(at, len(start)); k < at+n && k < rows-2; k++ {
-			p := d.rules.softmax(logits[(k-at)*m.vocabSize:][:m.eot])
-			a.probs = append(a.probs, p[tokens[k+1]])
-		}
-	})
-	if err != nil {
-		return nil, err
-	}
+// times returns the frame where each text token begins, with the frame where
+// the text ends after them, from the attention of so many tokens, of which the
+// first lie before the text.
+func (a *aligner) times(before, tokens int) []int {
 	for h := range a.heads {
-		a.smooth(h, rows)
+		a.smooth(h, tokens)
 	}
 	n := a.frames
-	a.mean = grow(a.mean, rows*n)
-	for r := range rows {
+	a.mean = grow(a.mean, tokens*n)
+	for r := range tokens {
 		mean := a.mean[r*n : (r+1)*n]
 		clear(mean)
 		for h := range a.heads {
@@ -165,7 +186,8 @@ func (d *Decoder) timeTokens(ctx context.Context, start, text []int) ([]int, err
 			mean[t] /= float32(a.heads)
 		}
 	}
-	return a.path(a.mean[len(start)*n:], len(text)+1, n), nil
+	// Neither the last token before the text nor the end token is text.
+	return a.path(a.mean[before*n:], tokens-before-1, n)
 }
 
 // smooth turns one head's scores of so many tokens to weights: softmax over
