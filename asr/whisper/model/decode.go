@@ -141,12 +141,9 @@ func (d *Decoder) Decode(ctx context.Context, samples []float32, o Options) (r R
 // each job, as soon as it has come to its end; that of one job is no matter to
 // the others.
 func (d *Decoder) DecodeAll(jobs []Job, done func(job int, r Result, err error)) {
-	for len(d.lanes) < len(jobs) {
-		d.lanes = append(d.lanes, newLane(d.m))
-	}
 	left := 0
 	for i := range jobs {
-		l := d.lanes[i]
+		l := d.lane(i)
 		l.open = false
 		r, err := d.start(l, &jobs[i])
 		if err != nil || !l.open {
@@ -168,6 +165,15 @@ func (d *Decoder) DecodeAll(jobs []Job, done func(job int, r Result, err error))
 		}
 		d.step(len(jobs))
 	}
+}
+
+// lane returns the i-th lane; there are as many as jobs have been decoded
+// together.
+func (d *Decoder) lane(i int) *lane {
+	for len(d.lanes) <= i {
+		d.lanes = append(d.lanes, newLane(d.m))
+	}
+	return d.lanes[i]
 }
 
 // start encodes a job's audio. Without error it leaves the lane open, unless

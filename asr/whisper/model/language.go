@@ -64,29 +64,26 @@ func (d *Decoder) DetectLanguage(ctx context.Context, samples []float32, frames 
 	if len(samples) < FrameSamples/2 {
 		return "en", 0, nil
 	}
-	if err = d.encode(ctx, samples, frames); err == nil {
-		code, prob, err = d.language(ctx)
-	}
-	if err != nil {
+	l := d.lane(0)
+	if err = d.encode(ctx, &l.memory, samples, frames, nil); err != nil {
 		return "", 0, fmt.Errorf("whisper: %w", err)
 	}
+	code, prob = d.language(l)
 	return code, prob, nil
 }
 
 // language is DetectLanguage on audio that is encoded already.
-func (d *Decoder) language(ctx context.Context) (code string, prob float64, err error) {
-	seq := d.sequences[0]
-	seq.mem, seq.n = &d.memory, 0
-	if err := d.stepper.step(ctx, []row{{seq, d.m.sot}}); err != nil {
-		return "", 0, err
-	}
+func (d *Decoder) language(l *lane) (code string, prob float64) {
+	seq := l.sequences[0]
+	seq.mem, seq.n, seq.keep = &l.memory, 0, nil
+	d.stepper.step([]row{{seq, d.m.sot}})
 	first, end := d.m.languages()
 	best := 0
-	p := d.rules.softmax(d.stepper.project(0, 1)[first:end])
+	p := l.rules.softmax(d.stepper.project(1)[first:end])
 	for i := range p {
 		if p[i] > p[best] {
 			best = i
 		}
 	}
-	return d.m.languageCode(first + best), float64(p[best]), nil
+	return d.m.languageCode(first + best), float64(p[best])
 }
