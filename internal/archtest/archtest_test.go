@@ -12,7 +12,7 @@ func house() Rules {
 		Edges:   []string{"guidance asr"},
 		Pure: []string{
 			"media", "media/rtpflow", "media/jitter", "media/g711", "media/resample", "media/bridge",
-			"asr", "asr/vad", "asr/text", "asr/written", "asr/stable", "asr/failover", "asr/whisper/model/...",
+			"asr", "asr/vad", "asr/text", "asr/written", "asr/stable", "asr/failover", "asr/whisper/model/...", "asr/whisper/opinion",
 			"guidance", "guidance/intent", "guidance/playbook",
 			"bench", "bench/wer", "bench/nonspeech",
 			"internal/pcm", "internal/dsp", "internal/nn", "internal/wav", "internal/tensor", "internal/safetensors", "internal/torchfile",
