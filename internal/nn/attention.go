@@ -49,17 +49,13 @@ func (a *Attention) Attend(dst []float32, ldd int, q []float32, ldq int, k []flo
 	}
 	for i := 0; i < m; i += attentionM {
 		rows := min(attentionM, m-i)
-		for r := 0; r < rows; r += tileM {
-			a.isa.rows(a.weights[r*wide:], wide, q[(i+r)*ldq:], ldq, min(tileM, rows-r), d, wide, weights{full: a.keys}, nil, false)
-		}
+		a.isa.tiles(a.weights, wide, q[i*ldq:], ldq, rows, d, wide, weights{full: a.keys}, nil, false)
 		for r := range rows {
 			a.isa.softmax(a.weights[r*wide : r*wide+n])
 		}
 		for k0 := 0; k0 < n; k0 += step {
 			block := weights{full: a.values[k0*panels{n: d}.width()*panelN:]}
-			for r := 0; r < rows; r += tileM {
-				a.isa.rows(dst[(i+r)*ldd:], ldd, a.weights[r*wide+k0:], wide, min(tileM, rows-r), min(step, n-k0), d, block, nil, k0 > 0)
-			}
+			a.isa.tiles(dst[i*ldd:], ldd, a.weights[k0:], wide, rows, min(step, n-k0), d, block, nil, k0 > 0)
 		}
 	}
 }

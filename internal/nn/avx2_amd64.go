@@ -5,76 +5,76 @@
 package nn
 
 // gemm1AVX2 computes c[1][16·width] = a[1][k]·b + bias, and adds c when add;
-// b is width panels [k][16], bias may be nil.
+// b is width panels [k][16], bias may be nil. What lies ahead bytes on is called for.
 //
 //go:noescape
-func gemm1AVX2(width int, k int, a *float32, lda int, b *float32, c *float32, ldc int, bias *float32, add bool)
+func gemm1AVX2(width int, k int, a *float32, lda int, b *float32, c *float32, ldc int, bias *float32, add bool, ahead int)
 
 // gemmHalf1AVX2 computes c[1][16·width] = a[1][k]·b + bias, and adds c when add;
-// b is width panels [k][16], bias may be nil.
+// b is width panels [k][16], bias may be nil. What lies ahead bytes on is called for.
 //
 //go:noescape
-func gemmHalf1AVX2(width int, k int, a *float32, lda int, b *uint16, c *float32, ldc int, bias *float32, add bool)
+func gemmHalf1AVX2(width int, k int, a *float32, lda int, b *uint16, c *float32, ldc int, bias *float32, add bool, ahead int)
 
 // gemm2AVX2 computes c[2][16·width] = a[2][k]·b + bias, and adds c when add;
-// b is width panels [k][16], bias may be nil.
+// b is width panels [k][16], bias may be nil. What lies ahead bytes on is called for.
 //
 //go:noescape
-func gemm2AVX2(width int, k int, a *float32, lda int, b *float32, c *float32, ldc int, bias *float32, add bool)
+func gemm2AVX2(width int, k int, a *float32, lda int, b *float32, c *float32, ldc int, bias *float32, add bool, ahead int)
 
 // gemmHalf2AVX2 computes c[2][16·width] = a[2][k]·b + bias, and adds c when add;
-// b is width panels [k][16], bias may be nil.
+// b is width panels [k][16], bias may be nil. What lies ahead bytes on is called for.
 //
 //go:noescape
-func gemmHalf2AVX2(width int, k int, a *float32, lda int, b *uint16, c *float32, ldc int, bias *float32, add bool)
+func gemmHalf2AVX2(width int, k int, a *float32, lda int, b *uint16, c *float32, ldc int, bias *float32, add bool, ahead int)
 
 // gemm3AVX2 computes c[3][16·width] = a[3][k]·b + bias, and adds c when add;
-// b is width panels [k][16], bias may be nil.
+// b is width panels [k][16], bias may be nil. What lies ahead bytes on is called for.
 //
 //go:noescape
-func gemm3AVX2(width int, k int, a *float32, lda int, b *float32, c *float32, ldc int, bias *float32, add bool)
+func gemm3AVX2(width int, k int, a *float32, lda int, b *float32, c *float32, ldc int, bias *float32, add bool, ahead int)
 
 // gemmHalf3AVX2 computes c[3][16·width] = a[3][k]·b + bias, and adds c when add;
-// b is width panels [k][16], bias may be nil.
+// b is width panels [k][16], bias may be nil. What lies ahead bytes on is called for.
 //
 //go:noescape
-func gemmHalf3AVX2(width int, k int, a *float32, lda int, b *uint16, c *float32, ldc int, bias *float32, add bool)
+func gemmHalf3AVX2(width int, k int, a *float32, lda int, b *uint16, c *float32, ldc int, bias *float32, add bool, ahead int)
 
 // gemm4AVX2 computes c[4][16·width] = a[4][k]·b + bias, and adds c when add;
-// b is width panels [k][16], bias may be nil.
+// b is width panels [k][16], bias may be nil. What lies ahead bytes on is called for.
 //
 //go:noescape
-func gemm4AVX2(width int, k int, a *float32, lda int, b *float32, c *float32, ldc int, bias *float32, add bool)
+func gemm4AVX2(width int, k int, a *float32, lda int, b *float32, c *float32, ldc int, bias *float32, add bool, ahead int)
 
 // gemmHalf4AVX2 computes c[4][16·width] = a[4][k]·b + bias, and adds c when add;
-// b is width panels [k][16], bias may be nil.
+// b is width panels [k][16], bias may be nil. What lies ahead bytes on is called for.
 //
 //go:noescape
-func gemmHalf4AVX2(width int, k int, a *float32, lda int, b *uint16, c *float32, ldc int, bias *float32, add bool)
+func gemmHalf4AVX2(width int, k int, a *float32, lda int, b *uint16, c *float32, ldc int, bias *float32, add bool, ahead int)
 
 // gemm5AVX2 computes c[5][16·width] = a[5][k]·b + bias, and adds c when add;
-// b is width panels [k][16], bias may be nil.
+// b is width panels [k][16], bias may be nil. What lies ahead bytes on is called for.
 //
 //go:noescape
-func gemm5AVX2(width int, k int, a *float32, lda int, b *float32, c *float32, ldc int, bias *float32, add bool)
+func gemm5AVX2(width int, k int, a *float32, lda int, b *float32, c *float32, ldc int, bias *float32, add bool, ahead int)
 
 // gemmHalf5AVX2 computes c[5][16·width] = a[5][k]·b + bias, and adds c when add;
-// b is width panels [k][16], bias may be nil.
+// b is width panels [k][16], bias may be nil. What lies ahead bytes on is called for.
 //
 //go:noescape
-func gemmHalf5AVX2(width int, k int, a *float32, lda int, b *uint16, c *float32, ldc int, bias *float32, add bool)
+func gemmHalf5AVX2(width int, k int, a *float32, lda int, b *uint16, c *float32, ldc int, bias *float32, add bool, ahead int)
 
 // gemm6AVX2 computes c[6][16·width] = a[6][k]·b + bias, and adds c when add;
-// b is width panels [k][16], bias may be nil.
+// b is width panels [k][16], bias may be nil. What lies ahead bytes on is called for.
 //
 //go:noescape
-func gemm6AVX2(width int, k int, a *float32, lda int, b *float32, c *float32, ldc int, bias *float32, add bool)
+func gemm6AVX2(width int, k int, a *float32, lda int, b *float32, c *float32, ldc int, bias *float32, add bool, ahead int)
 
 // gemmHalf6AVX2 computes c[6][16·width] = a[6][k]·b + bias, and adds c when add;
-// b is width panels [k][16], bias may be nil.
+// b is width panels [k][16], bias may be nil. What lies ahead bytes on is called for.
 //
 //go:noescape
-func gemmHalf6AVX2(width int, k int, a *float32, lda int, b *uint16, c *float32, ldc int, bias *float32, add bool)
+func gemmHalf6AVX2(width int, k int, a *float32, lda int, b *uint16, c *float32, ldc int, bias *float32, add bool, ahead int)
 
 // dotsAVX2 computes dst[4·groups] = scale · b[4·groups][k] · a[k]; groups is at least 1,
 // k a multiple of 8.

@@ -4,6 +4,78 @@
 
 package nn
 
+// gemm1AVX512 computes c[1][n] = a[1][k]·b + bias, and adds c when add; n is at
+// least 1, b in panels [k][16]; bias may be nil. What lies ahead bytes on is called for.
+//
+//go:noescape
+func gemm1AVX512(n int, k int, a *float32, lda int, b *float32, c *float32, ldc int, bias *float32, add bool, ahead int)
+
+// gemm2AVX512 computes c[2][n] = a[2][k]·b + bias, and adds c when add; n is at
+// least 1, b in panels [k][16]; bias may be nil. What lies ahead bytes on is called for.
+//
+//go:noescape
+func gemm2AVX512(n int, k int, a *float32, lda int, b *float32, c *float32, ldc int, bias *float32, add bool, ahead int)
+
+// gemm3AVX512 computes c[3][n] = a[3][k]·b + bias, and adds c when add; n is at
+// least 1, b in panels [k][16]; bias may be nil. What lies ahead bytes on is called for.
+//
+//go:noescape
+func gemm3AVX512(n int, k int, a *float32, lda int, b *float32, c *float32, ldc int, bias *float32, add bool, ahead int)
+
+// gemm4AVX512 computes c[4][n] = a[4][k]·b + bias, and adds c when add; n is at
+// least 1, b in panels [k][16]; bias may be nil. What lies ahead bytes on is called for.
+//
+//go:noescape
+func gemm4AVX512(n int, k int, a *float32, lda int, b *float32, c *float32, ldc int, bias *float32, add bool, ahead int)
+
+// gemm5AVX512 computes c[5][n] = a[5][k]·b + bias, and adds c when add; n is at
+// least 1, b in panels [k][16]; bias may be nil. What lies ahead bytes on is called for.
+//
+//go:noescape
+func gemm5AVX512(n int, k int, a *float32, lda int, b *float32, c *float32, ldc int, bias *float32, add bool, ahead int)
+
+// gemm6AVX512 computes c[6][n] = a[6][k]·b + bias, and adds c when add; n is at
+// least 1, b in panels [k][16]; bias may be nil. What lies ahead bytes on is called for.
+//
+//go:noescape
+func gemm6AVX512(n int, k int, a *float32, lda int, b *float32, c *float32, ldc int, bias *float32, add bool, ahead int)
+
+// gemm7AVX512 computes c[7][n] = a[7][k]·b + bias, and adds c when add; n is at
+// least 1, b in panels [k][16]; bias may be nil. What lies ahead bytes on is called for.
+//
+//go:noescape
+func gemm7AVX512(n int, k int, a *float32, lda int, b *float32, c *float32, ldc int, bias *float32, add bool, ahead int)
+
+// gemm8AVX512 computes c[8][n] = a[8][k]·b + bias, and adds c when add; n is at
+// least 1, b in panels [k][16]; bias may be nil. What lies ahead bytes on is called for.
+//
+//go:noescape
+func gemm8AVX512(n int, k int, a *float32, lda int, b *float32, c *float32, ldc int, bias *float32, add bool, ahead int)
+
+// gemm9AVX512 computes c[9][n] = a[9][k]·b + bias, and adds c when add; n is at
+// least 1, b in panels [k][16]; bias may be nil. What lies ahead bytes on is called for.
+//
+//go:noescape
+func gemm9AVX512(n int, k int, a *float32, lda int, b *float32, c *float32, ldc int, bias *float32, add bool, ahead int)
+
+// gemm10AVX512 computes c[10][n] = a[10][k]·b + bias, and adds c when add; n is at
+// least 1, b in panels [k][16]; bias may be nil. What lies ahead bytes on is called for.
+//
+//go:noescape
+func gemm10AVX512(n int, k int, a *float32, lda int, b *float32, c *float32, ldc int, bias *float32, add bool, ahead int)
+
+// gemm11AVX512 computes c[11][n] = a[11][k]·b + bias, and adds c when add; n is at
+// least 1, b in panels [k][16]; bias may be nil. What lies ahead bytes on is called for.
+//
+//go:noescape
+func gemm11AVX512(n int, k int, a *float32, lda int, b *float32, c *float32, ldc int, bias *float32, add bool, ahead int)
+
+// gemm12AVX512 computes c[12][n] = a[12][k]·b + bias, and adds c when add; n is at
+// least 1, b in panels [k][16]; bias may be nil. What lies ahead bytes on is called for.
+//
+//go:noescape
+func gemm12AVX512(n int, k int, a *float32, lda int, b *float32, c *float32, ldc int, bias *float32, add bool, ahead int)
+
 // gemmInt8x1VNNI computes c[1][n] = a[1][k]·b and adds c when add; n is at least 1,
 // k a multiple of 4, b in panels [k/4][16][4]. What lies ahead bytes on is called for.
 //

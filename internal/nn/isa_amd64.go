@@ -31,43 +31,43 @@ func (v isa) gemm(m, width, k int, a []float32, lda int, b weights, c []float32,
 	case v < avx2:
 		gemmGo(m, width, k, a, lda, b.full, c, ldc, bias, add)
 	case b.half != nil:
-		gemmHalfAVX2(m, width, k, &a[0], lda, &b.half[0], &c[0], ldc, first, add)
+		gemmHalfAVX2(m, width, k, &a[0], lda, &b.half[0], &c[0], ldc, first, add, b.ahead(linear))
 	default:
-		gemmAVX2(m, width, k, &a[0], lda, &b.full[0], &c[0], ldc, first, add)
+		gemmAVX2(m, width, k, &a[0], lda, &b.full[0], &c[0], ldc, first, add, b.ahead(linear))
 	}
 }
 
-func gemmAVX2(m, width, k int, a *float32, lda int, b, c *float32, ldc int, bias *float32, add bool) {
+func gemmAVX2(m, width, k int, a *float32, lda int, b, c *float32, ldc int, bias *float32, add bool, ahead int) {
 	switch m {
 	case 1:
-		gemm1AVX2(width, k, a, lda, b, c, ldc, bias, add)
+		gemm1AVX2(width, k, a, lda, b, c, ldc, bias, add, ahead)
 	case 2:
-		gemm2AVX2(width, k, a, lda, b, c, ldc, bias, add)
+		gemm2AVX2(width, k, a, lda, b, c, ldc, bias, add, ahead)
 	case 3:
-		gemm3AVX2(width, k, a, lda, b, c, ldc, bias, add)
+		gemm3AVX2(width, k, a, lda, b, c, ldc, bias, add, ahead)
 	case 4:
-		gemm4AVX2(width, k, a, lda, b, c, ldc, bias, add)
+		gemm4AVX2(width, k, a, lda, b, c, ldc, bias, add, ahead)
 	case 5:
-		gemm5AVX2(width, k, a, lda, b, c, ldc, bias, add)
+		gemm5AVX2(width, k, a, lda, b, c, ldc, bias, add, ahead)
 	default:
-		gemm6AVX2(width, k, a, lda, b, c, ldc, bias, add)
+		gemm6AVX2(width, k, a, lda, b, c, ldc, bias, add, ahead)
 	}
 }
 
-func gemmHalfAVX2(m, width, k int, a *float32, lda int, b *uint16, c *float32, ldc int, bias *float32, add bool) {
+func gemmHalfAVX2(m, width, k int, a *float32, lda int, b *uint16, c *float32, ldc int, bias *float32, add bool, ahead int) {
 	switch m {
 	case 1:
-		gemmHalf1AVX2(width, k, a, lda, b, c, ldc, bias, add)
+		gemmHalf1AVX2(width, k, a, lda, b, c, ldc, bias, add, ahead)
 	case 2:
-		gemmHalf2AVX2(width, k, a, lda, b, c, ldc, bias, add)
+		gemmHalf2AVX2(width, k, a, lda, b, c, ldc, bias, add, ahead)
 	case 3:
-		gemmHalf3AVX2(width, k, a, lda, b, c, ldc, bias, add)
+		gemmHalf3AVX2(width, k, a, lda, b, c, ldc, bias, add, ahead)
 	case 4:
-		gemmHalf4AVX2(width, k, a, lda, b, c, ldc, bias, add)
+		gemmHalf4AVX2(width, k, a, lda, b, c, ldc, bias, add, ahead)
 	case 5:
-		gemmHalf5AVX2(width, k, a, lda, b, c, ldc, bias, add)
+		gemmHalf5AVX2(width, k, a, lda, b, c, ldc, bias, add, ahead)
 	default:
-		gemmHalf6AVX2(width, k, a, lda, b, c, ldc, bias, add)
+		gemmHalf6AVX2(width, k, a, lda, b, c, ldc, bias, add, ahead)
 	}
 }
 

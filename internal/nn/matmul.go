@@ -38,9 +38,7 @@ func (v isa) matMul(dst []float32, ldd int, a []float32, lda int, b []float32, l
 		for j := 0; j < n; j += p.n {
 			cols := min(p.n, n-j)
 			packCols(buf[:], b[k0*ldb+j:], ldb, kb, cols)
-			for i := 0; i < m; i += tileM {
-				v.rows(dst[i*ldd+j:], ldd, a[i*lda+k0:], lda, min(tileM, m-i), kb, cols, weights{full: buf[:]}, nil, k0 > 0)
-			}
+			v.tiles(dst[j:], ldd, a[k0:], lda, m, kb, cols, weights{full: buf[:]}, nil, k0 > 0)
 		}
 	}
 }
@@ -59,9 +57,7 @@ func (v isa) matMulT(dst []float32, ldd int, a []float32, lda int, b []float32, 
 		for j := 0; j < n; j += p.n {
 			cols := min(p.n, n-j)
 			v.packT(buf[:], b[j*ldb+k0:], ldb, cols, kb, scale)
-			for i := 0; i < m; i += tileM {
-				v.rows(dst[i*ldd+j:], ldd, a[i*lda+k0:], lda, min(tileM, m-i), kb, cols, weights{full: buf[:]}, nil, k0 > 0)
-			}
+			v.tiles(dst[j:], ldd, a[k0:], lda, m, kb, cols, weights{full: buf[:]}, nil, k0 > 0)
 		}
 	}
 }

@@ -3,6 +3,9 @@ package nn
 // product computes dst[m][n] (+)= x[m][k] · wᵀ + bias from packed w; bias may be
 // nil and reaches to the end of the last panel.
 func (v isa) product(dst []float32, ldd int, x []float32, ldx int, m int, p panels, w weights, bias []float32, add bool) {
+	if m == 0 {
+		return
+	}
 	step := p.block()
 	for k0 := 0; k0 < p.k; k0 += step {
 		k := min(step, p.k-k0)
@@ -13,15 +16,24 @@ func (v isa) product(dst []float32, ldd int, x []float32, ldx int, m int, p pane
 		for j := 0; j < p.n; j += cols {
 			n := min(cols, p.n-j)
 			b, part := rest(bias, j), w.from(k0*p.width()*panelN+j*k)
-			for i := 0; i < m; i += tileM {
-				v.rows(dst[i*ldd+j:], ldd, x[i*ldx+k0:], ldx, min(tileM, m-i), k, n, part, b, add)
-			}
+			v.tiles(dst[j:], ldd, x[k0:], ldx, m, k, n, part, b, add)
 		}
 	}
 }
 
-// rows is product for at most tileM rows and one block.
-func (v isa) rows(dst []float32, ldd int, x []float32, ldx, m, k, n int, w weights, bias []float32, add bool) {
+// tiles is product for one block and at least one row.
+func (v isa) tiles(dst []float32, ldd int, x []float32, ldx, m, k, n int, w weights, bias []float32, add bool) {
+	// Tiles of one height: a low one does not use the processor.
+	most := v.tileRows(w)
+	count := (m + most - 1) / most
+	step := (m + count - 1) / count
+	for i := 0; i < m; i += step {
+		v.rows(dst[i*ldd:], ldd, x[i*ldx:], ldx, min(step, m-i), k, n, w, bias, add)
+	}
+}
+
+// panelRows is product for at most tileM rows and one block, by whole panels.
+func (v isa) panelRows(dst []float32, ldd int, x []float32, ldx, m, k, n int, w weights, bias []float32, add bool) {
 	whole := n / panelN
 	if whole > 0 {
 		v.gemm(m, whole, k, x, ldx, w, dst, ldd, bias, add)

@@ -16,25 +16,26 @@ func gemm(m int, half bool) {
 	if half {
 		name, elem, size = fmt.Sprintf("gemmHalf%dAVX2", m), "uint16", 2
 	}
-	sets, unroll := 1, 2
+	sets, unroll, prefetch := 1, 2, PREFETCHT1
 	switch m {
 	case 1:
-		sets, unroll = 4, 4
+		sets, unroll, prefetch = 4, 4, PREFETCHT0
 	case 2, 3:
 		sets = 2
 	case 6:
 		unroll = 4
 	}
-	TEXT(name, NOSPLIT, "func(width, k int, a *float32, lda int, b *"+elem+", c *float32, ldc int, bias *float32, add bool)")
+	TEXT(name, NOSPLIT, "func(width, k int, a *float32, lda int, b *"+elem+", c *float32, ldc int, bias *float32, add bool, ahead int)")
 	Pragma("noescape")
 	Doc(fmt.Sprintf("%s computes c[%d][16·width] = a[%d][k]·b + bias, and adds c when add;", name, m, m),
-		"b is width panels [k][16], bias may be nil.")
+		"b is width panels [k][16], bias may be nil. What lies ahead bytes on is called for.")
 	width := Load(Param("width"), GP64())
 	lda := Load(Param("lda"), GP64())
 	b := Load(Param("b"), GP64())
 	c := Load(Param("c"), GP64())
 	ldc := Load(Param("ldc"), GP64())
 	bias := Load(Param("bias"), GP64())
+	ahead := Load(Param("ahead"), GP64())
 	SHLQ(Imm(2), lda)
 	SHLQ(Imm(2), ldc)
 
@@ -66,6 +67,10 @@ func gemm(m int, half bool) {
 		} else {
 			VMOVUPS(from, b0)
 			VMOVUPS(from.Offset(32), b1)
+		}
+		if from.Disp%64 == 0 { // once for each line
+			from.Index, from.Scale = ahead, 1
+			prefetch(from)
 		}
 		for i := range m {
 			x := Mem{Base: a[i/3], Disp: u * 4}

@@ -26,103 +26,46 @@ func gemmInt8(m int) {
 	n, k := param("n"), param("k")
 	b, cols, c := param("b"), param("cols"), param("c")
 
-	// skip, and with it the places of the second panel's figures and results,
-	// is zero where there is no second panel: the first is taken twice then,
-	// and nothing is stored.
 	Label("pair")
-	skip, wide, ones, one := GP64(), GP64(), GP64(), K()
-	two := K()
-	MOVQ(U32(32), wide)
-	CMPQ(n, wide)
-	CMOVQLT(n, wide)
-	MOVQ(I32(-1), ones)
-	BZHIL(wide.As32(), ones.As32(), wide.As32())
-	KMOVW(wide.As32(), one)
-	SHRL(Imm(16), wide.As32())
-	KMOVW(wide.As32(), two)
-	XORQ(skip, skip)
-	CMPQ(n, Imm(16))
-	JLE(LabelRef("single"))
-	MOVQ(k, skip)
-	SHLQ(Imm(4), skip)
-	Label("single")
-
+	p := newPair(n, k, 4)
 	ahead, ahead2 := param("ahead"), GP64()
-	LEAQ(Mem{Base: ahead, Index: skip, Scale: 1}, ahead2)
-	acc := make([][2]reg.VecVirtual, m*sets)
-	for i := range acc {
-		acc[i] = [2]reg.VecVirtual{ZMM(), ZMM()}
-		VPXORD(acc[i][0], acc[i][0], acc[i][0])
-		VPXORD(acc[i][1], acc[i][1], acc[i][1])
-	}
-	// Each pointer reaches three rows.
-	a := []reg.GPVirtual{param("a")}
-	for i := 3; i < m; i += 3 {
-		p := GP64()
-		LEAQ(Mem{Base: a[len(a)-1], Index: k, Scale: 2}, p)
-		ADDQ(k, p)
-		a = append(a, p)
-	}
+	LEAQ(Mem{Base: ahead, Index: p.skip, Scale: 1}, ahead2)
+	acc := zeroSums(m * sets)
+	a := rowPointers(param("a"), k, m)
 	b0, b1 := ZMM(), ZMM()
 	t := []reg.VecVirtual{ZMM(), ZMM()}
-	step := func(u int) {
+	groups := GP64()
+	MOVQ(k, groups)
+	SHRQ(Imm(2), groups)
+	steps(groups, unroll, func(u int) {
 		VMOVDQU32(Mem{Base: b, Disp: 64 * u}, b0)
-		VMOVDQU32(Mem{Base: b, Index: skip, Scale: 1, Disp: 64 * u}, b1)
+		VMOVDQU32(Mem{Base: b, Index: p.skip, Scale: 1, Disp: 64 * u}, b1)
 		prefetch(Mem{Base: b, Index: ahead, Scale: 1, Disp: 64 * u})
 		prefetch(Mem{Base: b, Index: ahead2, Scale: 1, Disp: 64 * u})
 		for i := range m {
-			x := Mem{Base: a[i/3], Disp: 4 * u}
-			if i%3 > 0 {
-				x.Index, x.Scale = k, uint8(i%3)
-			}
-			VPBROADCASTD(x, t[i%2])
+			VPBROADCASTD(element(a, k, i, 4*u), t[i%2])
 			sum := acc[u%sets*m+i]
 			VPDPBUSD(b0, t[i%2], sum[0])
 			VPDPBUSD(b1, t[i%2], sum[1])
 		}
-	}
-	advance := func(steps int) {
+	}, func(steps int) {
 		for _, p := range a {
 			ADDQ(Imm(uint64(4*steps)), p)
 		}
 		ADDQ(U32(uint32(64*steps)), b)
-	}
-	rounds := GP64()
-	MOVQ(k, rounds)
-	SHRQ(Imm(map[int]uint64{2: 3, 4: 4}[unroll]), rounds)
-	JZ(LabelRef("tail"))
-	Label("loop")
-	for u := range unroll {
-		step(u)
-	}
-	advance(unroll)
-	DECQ(rounds)
-	JNZ(LabelRef("loop"))
-	Label("tail")
-	left := GP64()
-	MOVQ(k, left)
-	SHRQ(Imm(2), left)
-	ANDQ(Imm(uint64(unroll-1)), left)
-	JZ(LabelRef("sum"))
-	Label("one")
-	step(0)
-	advance(1)
-	DECQ(left)
-	JNZ(LabelRef("one"))
-
-	Label("sum")
-	ADDQ(skip, b)
+	})
+	ADDQ(p.skip, b)
 	for i := range m * (sets - 1) {
 		VPADDD(acc[m+i][0], acc[i][0], acc[i][0])
 		VPADDD(acc[m+i][1], acc[i][1], acc[i][1])
 	}
 	// To floats: sum·step·(the row's step) + (the row's least)·(sum of the
 	// weights) + bias.
-	next := GP64()
+	next, panel := GP64(), GP64()
 	XORQ(next, next)
-	MOVQ(U32(int8Panel), ones)
-	TESTQ(skip, skip)
-	CMOVQNE(ones, next)
+	MOVQ(U32(int8Panel), panel)
+	TESTQ(p.skip, p.skip)
+	CMOVQNE(panel, next)
 	rows := param("rows")
 	for h := range 2 {
 		at := Mem{Base: cols}
@@ -140,24 +83,9 @@ func gemmInt8(m int) {
 			VFMADD132PS_BCST(Mem{Base: rows, Disp: 8 * i}, t[i%2], sum)
 		}
 	}
-	row, ldc := GP64(), param("ldc")
+	ldc := param("ldc")
 	SHLQ(Imm(2), ldc)
-	add := Load(Param("add"), GP8())
-	TESTB(add, add)
-	JZ(LabelRef("store"))
-	MOVQ(c, row)
-	for i := range m {
-		VADDPS(Mem{Base: row}, acc[i][0], one, acc[i][0])
-		VADDPS(Mem{Base: row, Disp: 64}, acc[i][1], two, acc[i][1])
-		ADDQ(ldc, row)
-	}
-	Label("store")
-	MOVQ(c, row)
-	for i := range m {
-		VMOVUPS(acc[i][0], one, Mem{Base: row})
-		VMOVUPS(acc[i][1], two, Mem{Base: row, Disp: 64})
-		ADDQ(ldc, row)
-	}
+	p.store(acc[:m], c, ldc)
 	ADDQ(U32(2*int8Panel), cols)
 	ADDQ(U32(128), c)
 	SUBQ(Imm(32), n)

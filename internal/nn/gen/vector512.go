@@ -7,6 +7,9 @@ import (
 )
 
 func avx512(c constants) {
+	for m := 1; m <= 12; m++ {
+		gemm512(m)
+	}
 	for m := 1; m <= 14; m++ {
 		gemmInt8(m)
 	}
