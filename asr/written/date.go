@@ -38,7 +38,7 @@ func (p *parser) date(i int) found {
 	if of {
 		text += " of"
 	}
-	return p.withYear(end+1, text+" "+monthName(m), fmt.Sprintf("%02d-%02d", m, day))
+	return p.withYear(end+1, text+" "+p.tokens[end].monthText(), fmt.Sprintf("%02d-%02d", m, day))
 }
 
 // day is the day of a month, as an ordinal or, up to 31, as a number.
@@ -62,7 +62,7 @@ func (p *parser) day(i int) (end int, day int64, text string) {
 // March are words too, unless they are written as names.
 func (p *parser) monthFirst(i int) found {
 	t := &p.tokens[i]
-	name := monthName(t.month)
+	name := t.monthText()
 	sure := t.raw == name && i > 0 && p.joined(i) || t.month != 3 && t.month != 5
 	at := i + 1
 	if p.is(at, "the") {

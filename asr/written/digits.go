@@ -26,6 +26,9 @@ func (p *parser) digits(i int) found {
 		t.text != "triple" && t.text != "treble" {
 		return found{}
 	}
+	if t.class != figures && t.class != plain && (i+1 == len(p.tokens) || !p.mayFollow(i+1)) {
+		return found{}
+	}
 	if r := p.row(i, true); !r.single {
 		if f := p.judge(i, &r); f.end > 0 {
 			return f
@@ -33,6 +36,12 @@ func (p *parser) digits(i int) found {
 	}
 	r := p.row(i, false)
 	return p.judge(i, &r)
+}
+
+// mayFollow says whether a token may go on with a row of digits.
+func (p *parser) mayFollow(i int) bool {
+	t := &p.tokens[i]
+	return t.class == figures || t.class >= zero && t.class <= tens || t.text == "double" || t.text == "triple" || t.text == "treble" || t.text == "o"
 }
 
 // judge says whether a row of digits is one, and which.
@@ -103,7 +112,9 @@ func (r *row) written() string {
 // five" if it should.
 func (p *parser) row(i int, pairs bool) row {
 	r := row{single: true}
-	var b, text strings.Builder
+	var digits [32]byte
+	b := digits[:0]
+	var text strings.Builder
 	// groups says that there are more digits than one in some figures.
 	spoken, groups := false, false
 	for j := i; j < len(p.tokens); j++ {
@@ -129,7 +140,7 @@ func (p *parser) row(i int, pairs bool) row {
 			next := &p.tokens[j]
 			if d, ok := next.digit(); ok {
 				for range times {
-					b.WriteByte(d)
+					b = append(b, d)
 				}
 				spoken = true
 				r.groups++
@@ -139,7 +150,7 @@ func (p *parser) row(i int, pairs bool) row {
 			break
 		}
 		if d, ok := t.digit(); ok && (t.class != figures || len(t.text) == 1) {
-			b.WriteByte(d)
+			b = append(b, d)
 			if spoken = spoken || t.class != figures; !spoken {
 				if j > i {
 					text.WriteByte(' ')
@@ -151,8 +162,7 @@ func (p *parser) row(i int, pairs bool) row {
 			if q.whole > 99 {
 				break
 			}
-			b.WriteByte('0' + byte(q.whole/10))
-			b.WriteByte('0' + byte(q.whole%10))
+			b = append(b, '0'+byte(q.whole/10), '0'+byte(q.whole%10))
 			spoken, r.single = true, false
 			j = q.end - 1
 		} else if t.class == figures {
@@ -161,7 +171,7 @@ func (p *parser) row(i int, pairs bool) row {
 				break
 			}
 			r.plus = r.plus || plus
-			b.WriteString(strings.ReplaceAll(s, "-", ""))
+			b = append(b, strings.ReplaceAll(s, "-", "")...)
 			if j > i {
 				text.WriteByte(' ')
 			}
@@ -173,7 +183,7 @@ func (p *parser) row(i int, pairs bool) row {
 		r.groups++
 		r.end = j + 1
 	}
-	r.digits = b.String()
+	r.digits = string(b)
 	if r.mixed = spoken && groups; !spoken {
 		r.text = text.String()
 	}

@@ -42,6 +42,17 @@ func (p *parser) money(i int) found {
 			}
 		}
 	}
+	if t.class == figures {
+		for _, sign := range [...]string{"$", "£", "€", "¥"} {
+			if s, ok := strings.CutSuffix(t.text, sign); ok {
+				if f := p.signed(i, sign, s); f.end == i+1 {
+					f.text = t.text
+					return f
+				}
+				return found{}
+			}
+		}
+	}
 	q := p.quantity(i)
 	if q.end == 0 || p.afterNumber(i) {
 		return found{}

@@ -11,7 +11,7 @@ func (p *parser) email(i int) found {
 		}
 		return found{}
 	}
-	if i > 0 && p.joined(i) && link(p.tokens[i-1].text) != "" || notLocal(t.text) {
+	if !p.dot || i > 0 && p.joined(i) && link(p.tokens[i-1].text) != "" || notLocal(t.text) {
 		return found{}
 	}
 	// The part before the "at".
@@ -112,6 +112,9 @@ func isTop(w string) bool {
 // spelled is a name or code read out by the letter: "S M I T H", "S as in
 // sugar", "S W one A one A A".
 func (p *parser) spelled(i int) found {
+	if t := &p.tokens[i]; t.class != plain || len(t.text) > 1 && t.text != "double" && t.text != "triple" {
+		return found{}
+	}
 	var b strings.Builder
 	letters, digits, likened, certain := 0, 0, 0, 0
 	end := i

@@ -32,11 +32,11 @@ func (p *parser) time(i int) found {
 			return f
 		}
 	}
-	if q.whole < 1 || q.whole > 12 {
+	h := q.whole
+	if h > 23 {
 		return found{}
 	}
-	h := q.whole
-	if p.is(q.end, "o'clock", "oclock") || p.is(q.end, "o") && p.is(q.end+1, "clock") {
+	if h > 0 && h <= 12 && (p.is(q.end, "o'clock", "oclock") || p.is(q.end, "o") && p.is(q.end+1, "clock")) {
 		end := q.end + 1
 		if p.tokens[q.end].text == "o" {
 			end++
@@ -45,12 +45,14 @@ func (p *parser) time(i int) found {
 	}
 	// "Three thirty" is a time behind "at" or before "pm".
 	if end, m := p.minute(q.end); end > 0 {
-		if p.half(end) != "" || p.before(i, "at", "by", "until", "till", "around", "before", "after") && !(p.numeric(end) && p.joined(end)) && !p.isUnit(end) {
+		told := p.before(i, "at", "by", "until", "till", "around", "before", "after") ||
+			q.raw != "" && p.tokens[end-1].class == figures && p.before(i, "between", "from", "to", "than")
+		if p.half(end) != "" || p.partOf(end) != "" || told && !(p.numeric(end) && p.joined(end)) && !p.isUnit(end) {
 			return p.clock(end, h, m, true)
 		}
 		return found{}
 	}
-	if p.half(q.end) != "" {
+	if p.half(q.end) != "" && h > 0 && h <= 12 {
 		return p.clock(q.end, h, 0, false)
 	}
 	return found{}
@@ -63,7 +65,8 @@ func (p *parser) isUnit(i int) bool {
 		return false
 	}
 	_, money := currencyOf(p.tokens[i].text)
-	return money || p.is(i, "percent", "per", "people", "times", "days", "weeks", "months", "years", "miles", "degrees", "point")
+	return money || p.tokens[i].class == hundred || p.tokens[i].class == scale ||
+		p.is(i, "o'clock", "past", "am", "pm", "percent", "per", "people", "times", "days", "weeks", "months", "years", "miles", "degrees", "point")
 }
 
 // minutes is "ten past three" and "twenty minutes to four". Without "minutes",
@@ -76,10 +79,19 @@ func (p *parser) minutes(i int, q *quantity) found {
 	switch {
 	case p.is(at, "past") && (said || q.whole%5 == 0):
 		return p.pastTo(at+1, q.whole)
-	case p.is(at, "to", "till") && (said || q.whole%5 == 0 && q.whole < 30 && p.before(i, "at", "it's")):
+	case p.is(at, "to", "till") && (said || q.whole%5 == 0 && q.whole < 30 && (p.before(i, "at", "it's") || p.toHour(at+1))):
 		return p.pastTo(at+1, -q.whole)
 	}
 	return found{}
+}
+
+// toHour says whether an hour with its part of the day stands at a token.
+func (p *parser) toHour(i int) bool {
+	if !p.joined(i) || !p.numeric(i) {
+		return false
+	}
+	q := p.quantity(i)
+	return q.end > 0 && q.whole < 24 && (p.half(q.end) != "" || p.partOf(q.end) != "")
 }
 
 // pastTo is so many minutes past the hour at a token.
@@ -88,7 +100,7 @@ func (p *parser) pastTo(i int, m int64) found {
 		return found{}
 	}
 	q := p.quantity(i)
-	if q.end == 0 || q.frac != "" || q.unit != 1 || q.whole < 1 || q.whole > 12 || q.raw != "" && !allDigits(q.raw) {
+	if q.end == 0 || q.frac != "" || q.unit != 1 || q.whole < 1 || q.whole > 23 || q.raw != "" && !allDigits(q.raw) {
 		return found{}
 	}
 	h := q.whole
@@ -159,21 +171,34 @@ func (p *parser) clock(end int, h, m int64, full bool) found {
 	return found{end, Time, text, fmt.Sprintf("%02d:%02d", p.hour(end, h, half), m)}
 }
 
-// hour is the hour of the day, by am or pm or by what is said next.
-func (p *parser) hour(end int, h int64, half string) int64 {
-	switch {
-	case half != "":
-	case p.is(end, "in") && p.is(end+1, "the") && p.is(end+2, "afternoon", "evening"):
-		half = "pm"
-	case p.is(end, "in") && p.is(end+1, "the") && p.is(end+2, "morning"):
-		half = "am"
-	case p.is(end, "tonight"), p.is(end, "at") && p.is(end+1, "night") && h >= 6 && h < 12:
-		half = "pm"
+// partOf is the part of the day that stands at a token, with or without "in
+// the": am, pm or night; "" for none.
+func (p *parser) partOf(i int) string {
+	if p.is(i, "in") && p.is(i+1, "the") {
+		i += 2
+	} else if p.is(i, "at") && p.is(i+1, "night") {
+		i++
 	}
 	switch {
-	case half == "pm" && h < 12:
+	case p.is(i, "afternoon", "evening", "tonight"):
+		return "pm"
+	case p.is(i, "morning"):
+		return "am"
+	case p.is(i, "night"):
+		return "night"
+	}
+	return ""
+}
+
+// hour is the hour of the day, by am or pm or by what is said next.
+func (p *parser) hour(end int, h int64, half string) int64 {
+	if half == "" {
+		half = p.partOf(end)
+	}
+	switch {
+	case half == "pm" && h < 12, half == "night" && h >= 6 && h < 12:
 		return h + 12
-	case half == "am" && h == 12:
+	case (half == "am" || half == "night") && h == 12:
 		return 0
 	}
 	return h

@@ -105,7 +105,7 @@ func isStop(r rune) bool { return strings.ContainsRune(".,?!;:…，。？！；
 func appendParts(ts []token, word, at int, s string) []token {
 	t := token{word: word, from: at, to: at + len(s), raw: s, text: strings.ToLower(s)}
 	t.classify()
-	if t.class != plain || !strings.Contains(s, "-") {
+	if t.class != plain || !strings.Contains(s, "-") || strings.Contains(s, "--") {
 		return append(ts, t)
 	}
 	n := len(ts)
@@ -273,19 +273,19 @@ func month(w string) int {
 		return 1
 	case "february", "feb":
 		return 2
-	case "march":
+	case "march", "mar":
 		return 3
-	case "april":
+	case "april", "apr":
 		return 4
 	case "may":
 		return 5
-	case "june":
+	case "june", "jun":
 		return 6
-	case "july":
+	case "july", "jul":
 		return 7
 	case "august", "aug":
 		return 8
-	case "september", "sept":
+	case "september", "sept", "sep":
 		return 9
 	case "october", "oct":
 		return 10
@@ -295,6 +295,15 @@ func month(w string) int {
 		return 12
 	}
 	return 0
+}
+
+// monthText is how a token's month is written: in full, unless it was
+// abbreviated and not in lower case.
+func (t *token) monthText() string {
+	if name := monthName(t.month); t.raw[0] >= 'a' || len(t.raw) == len(name) {
+		return name
+	}
+	return t.raw
 }
 
 // monthName is the English name of a month, 1 to 12.

@@ -9,6 +9,7 @@
 package written
 
 import (
+	"slices"
 	"strings"
 
 	"sidetone/asr"
@@ -80,6 +81,7 @@ func Find(words []asr.Word, language string) []Span {
 		return nil
 	}
 	p.tokens = appendTokens(make([]token, 0, len(words)+len(words)/2), words)
+	p.dot = slices.ContainsFunc(p.tokens, func(t token) bool { return t.text == "dot" })
 	var spans []Span
 	for i := 0; i < len(p.tokens); {
 		f := p.at(i)
@@ -126,6 +128,8 @@ func Render(words []asr.Word, spans []Span) string {
 type parser struct {
 	tokens           []token
 	english, chinese bool
+	// dot says that an address may have been spoken.
+	dot bool
 	// done is the token behind the last span.
 	done int
 }

@@ -144,6 +144,12 @@ var cases = []struct{ said, written, found string }{
 	{"3pm", "3pm", "time 15:00"},
 	{"eight p m", "8 pm", "time 20:00"},
 	{"at 14:05", "at 14:05", "time 14:05"},
+	{"at 14 05", "at 14:05", "time 14:05"},
+	{"ten to nine in the evening", "8:50 in the evening", "time 20:50"},
+	{"25 past 23", "23:25", "time 23:25"},
+	{"nine thirty in the evening", "9:30 in the evening", "time 21:30"},
+	{"40€ or 6000$", "40€ or 6000$", "money EUR 4000; money USD 600000"},
+	{"on Apr 7th 2014", "on Apr 7th 2014", "date 2014-04-07"},
 	{"nine at night", "nine at night", ""},
 	{"nine thirty am at the branch", "9:30 am at the branch", "time 09:30"},
 	// Digits, telephone and card numbers.
