@@ -254,10 +254,15 @@ func TestFormsAreAlike(t *testing.T) {
 }
 
 func tinyEnFolder(tb testing.TB) fs.FS {
+	return folderOf(tb, "whisper-tiny.en", "config.json", "tokenizer.json", "vocabulary.txt", "model.bin")
+}
+
+// folderOf is a model's folder; it needs the files.
+func folderOf(tb testing.TB, model string, files ...string) fs.FS {
 	tb.Helper()
 	var dir string
-	for _, name := range []string{"config.json", "tokenizer.json", "vocabulary.txt", "model.bin"} {
-		dir = filepath.Dir(needs.Model(tb, "whisper-tiny.en", name))
+	for _, name := range files {
+		dir = filepath.Dir(needs.Model(tb, model, name))
 	}
 	return os.DirFS(dir)
 }

@@ -3,9 +3,11 @@ package model
 import (
 	"compress/gzip"
 	"encoding/json"
+	"io"
 	"maps"
 	"math"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -35,9 +37,9 @@ func (w *word) UnmarshalJSON(raw []byte) error {
 	return json.Unmarshal(raw, &[]any{&w.text, &w.start, &w.end, &w.prob})
 }
 
-func readGolden(t *testing.T) golden {
+func readTestdata(t *testing.T, name string) []byte {
 	t.Helper()
-	f, err := os.Open("testdata/golden.json.gz")
+	f, err := os.Open(filepath.Join("testdata", name))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -46,11 +48,43 @@ func readGolden(t *testing.T) golden {
 	if err != nil {
 		t.Fatal(err)
 	}
+	raw, err := io.ReadAll(z)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return raw
+}
+
+func readGolden(t *testing.T, name string) golden {
+	t.Helper()
 	var g golden
-	if err := json.NewDecoder(z).Decode(&g); err != nil {
+	if err := json.Unmarshal(readTestdata(t, name), &g); err != nil {
 		t.Fatal(err)
 	}
 	return g
+}
+
+// full tells whether all clips are compared.
+func full() bool { return os.Getenv("SIDETONE_FULL") != "" }
+
+// few are n of the clips, spread over all.
+func few(all map[string]expected, n int) map[string]expected {
+	keys := slices.Sorted(maps.Keys(all))
+	out := map[string]expected{}
+	for i := range n {
+		k := keys[(2*i+1)*len(keys)/(2*n)]
+		out[k] = all[k]
+	}
+	return out
+}
+
+func base(tb testing.TB) *Model {
+	tb.Helper()
+	m, err := Load(folderOf(tb, "whisper-base", "config.json", "tokenizer.json", "vocabulary.json", "model.bin"), LoadOptions{})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return m
 }
 
 func tinyEn(tb testing.TB) *Model {
@@ -108,7 +142,7 @@ func sample(g golden) golden {
 // all 692 clips greedily and a seventh of them in each other way, which takes a
 // quarter of an hour (go test -timeout 1h).
 func TestTokensMatchFasterWhisper(t *testing.T) {
-	all := readGolden(t)
+	all := readGolden(t, "golden.json.gz")
 	order := map[string]int{}
 	for _, set := range []string{"asterisk", "librispeech", "other"} {
 		for _, condition := range []string{"wav16", "tel8k", "tel8k_noise10", "tel8k_loss3"} {
@@ -120,7 +154,7 @@ func TestTokensMatchFasterWhisper(t *testing.T) {
 		}
 	}
 	g := all
-	if os.Getenv("SIDETONE_FULL") == "" {
+	if !full() {
 		g = sample(all)
 	}
 	m := tinyEn(t)

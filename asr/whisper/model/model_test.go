@@ -28,26 +28,6 @@ func TestLoadTakesDimensionsFromTheFile(t *testing.T) {
 	}
 }
 
-func TestLanguages(t *testing.T) {
-	m := made(t, madeManyLanguages)
-	if !m.Multilingual() {
-		t.Fatal("51865 tokens are many languages")
-	}
-	for language, want := range map[string][]int{"": {257, 258, 261}, "en": {257, 258, 261}, "zh": {257, 259, 261}} {
-		if got, err := m.startOfText(language); err != nil || !slices.Equal(got, want) {
-			t.Errorf("%q: %v, %v", language, got, err)
-		}
-	}
-	for _, language := range []string{"xx", "nospeech", "transcribe|><|en"} {
-		if _, err := m.NewDecoder().Decode(t.Context(), noise(1600), Options{Language: language}); err == nil || !strings.Contains(err.Error(), "unknown language") {
-			t.Errorf("%q: %v", language, err)
-		}
-	}
-	if _, err := m.NewDecoder().Decode(t.Context(), noise(1600), Options{Language: "zh", WordTimes: true}); err != nil {
-		t.Error(err)
-	}
-}
-
 func TestLoadSaysWhatIsWrong(t *testing.T) {
 	weights := func(change func(variables)) func(fstest.MapFS) {
 		return func(f fstest.MapFS) {
@@ -97,6 +77,11 @@ func TestLoadSaysWhatIsWrong(t *testing.T) {
 			f["vocabulary.json"] = madeFolder(madeEnglish + 1)["vocabulary.json"]
 		}, "401 tokens, the weights have 400"},
 		{"not Whisper's tokens", replace("vocabulary.json", `\u003c|notimestamps|`, "notimes"), "lacks <|notimestamps|>"},
+		{"no languages", func(f fstest.MapFS) {
+			maps.Copy(f, madeFolder(madeManyLanguages))
+			replace("vocabulary.json", `\u003c|nospeech|`, "quiet")(f)
+			replace("vocabulary.json", `\u003c|en|`, `\u003c|nospeech|`)(f)
+		}, "lacks languages"},
 		{"no speech token", replace("vocabulary.json", `\u003c|nospeech|`, "nospeech"), "lacks <|nospeech|>"},
 		{"vocabulary not json", replace("vocabulary.json", "[", "{"), "vocabulary.json: invalid"},
 		{"config not json", replace("config.json", "{", "["), "config.json: invalid"},

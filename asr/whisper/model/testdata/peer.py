@@ -1,9 +1,11 @@
-"""Writes golden.json.gz: what faster-whisper decodes, in float32, on one thread.
+"""Writes what faster-whisper decodes, in float32, on one thread.
 
     python peer.py MODEL_DIR EVAL_DIR golden.json.gz
+    python peer.py MODEL_DIR EVAL_DIR base.json.gz
 
 Needs faster-whisper 1.2.1 (ctranslate2 4.8.5, numpy 2.4.6). MODEL_DIR is the
-CTranslate2 folder of tiny.en, EVAL_DIR holds asr/{asterisk,librispeech,other}.
+CTranslate2 folder of tiny.en, or of base, which hears some of the clips and
+also says their language. EVAL_DIR holds asr/{asterisk,librispeech,other}.
 
 Both sides must hear the same samples, so 8 kHz clips are brought to 16 kHz by
 a half-band filter in integers, which Go and numpy compute bit for bit alike:
@@ -121,15 +123,36 @@ class Peer:
             ]
         return r
 
+    def language(self, x, context=None):
+        f, _ = self.features(x, context)
+        token, p = self.m.model.detect_language(self.m.encode(f))[0][0]
+        return {"code": token.strip("<|>"), "p": round(float(p), 4)}
 
-def main(folder, evaldir, out):
-    peer = Peer(folder)
-    golden = {k: {} for k in ["greedy", "timestamps", "beam", "beamtimestamps", "prompt", "prefix", "words", "wordstimestamps", "short"]}
+
+def keys(evaldir):
     clips = []
     for s in ["asterisk", "librispeech", "other"]:
         names = sorted(os.listdir(f"{evaldir}/asr/{s}/wav16"))
         for c in ["wav16", "tel8k", "tel8k_noise10", "tel8k_loss3"]:
             clips += [f"{s}/{c}/{n}" for n in names]
+    return clips
+
+
+def many(peer, evaldir):
+    golden = {k: {} for k in ["greedy", "words", "language"]}
+    for i, key in enumerate(keys(evaldir)[::17]):
+        x = samples(f"{evaldir}/asr/{key}")
+        golden["greedy"][key] = peer.decode(x)
+        golden["language"][key] = peer.language(x)
+        if i % 7 == 0:
+            golden["words"][key] = peer.decode(x, words=True)
+        print(i, key, golden["language"][key], peer.t.decode(golden["greedy"][key]["tokens"]), flush=True)
+    return golden
+
+
+def english(peer, evaldir):
+    golden = {k: {} for k in ["greedy", "timestamps", "beam", "beamtimestamps", "prompt", "prefix", "words", "wordstimestamps", "short"]}
+    clips = keys(evaldir)
     before = peer.t.encode(" Thank you for calling the bank, this is Anna.")
     for i, key in enumerate(clips):
         x = samples(f"{evaldir}/asr/{key}")
@@ -147,6 +170,12 @@ def main(folder, evaldir, out):
             golden["prompt"][key] = peer.decode(x, prompt=before, timestamps=i % 2 == 0)
             golden["prefix"][key] = peer.decode(x, prefix="So the", timestamps=i % 2 == 0)
         print(i, len(clips), key, peer.t.decode(golden["greedy"][key]["tokens"]), flush=True)
+    return golden
+
+
+def main(folder, evaldir, out):
+    peer = Peer(folder)
+    golden = (many if peer.m.model.is_multilingual else english)(peer, evaldir)
     with gzip.GzipFile(out, "wb", mtime=0) as f:
         f.write(json.dumps(golden, separators=(",", ":"), ensure_ascii=False).encode())
 
