@@ -22,6 +22,11 @@ type Config struct {
 	// NegThreshold is the probability below which a window counts as silence;
 	// between the two nothing changes. Default: Threshold - 0.15.
 	NegThreshold float32
+	// Proof is the probability that one window of speech must reach before
+	// there is a Begin: in speech nearly every word has one, while clicks,
+	// buzzing, digits and far voices hover about Threshold. Default: 0.6, or
+	// Threshold where that is higher.
+	Proof float32
 	// MinSpeech is how much speech makes a Begin; default 96 ms.
 	MinSpeech time.Duration
 	// Pause is how long silence lasts before it makes a Pause; default 160 ms.
@@ -37,6 +42,7 @@ type Config struct {
 const (
 	defaultThreshold = 0.4
 	defaultGap       = 0.15
+	defaultProof     = 0.6
 	defaultMinSpeech = 96 * time.Millisecond
 	defaultPause     = 160 * time.Millisecond
 	defaultHangover  = 500 * time.Millisecond
@@ -51,6 +57,9 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.NegThreshold == 0 {
 		c.NegThreshold = max(c.Threshold-defaultGap, 0.01)
+	}
+	if c.Proof == 0 {
+		c.Proof = max(c.Threshold, defaultProof)
 	}
 	for _, d := range []struct {
 		name string
@@ -72,6 +81,10 @@ func (c Config) withDefaults() (Config, error) {
 	if !(c.NegThreshold > 0 && c.NegThreshold <= c.Threshold && c.Threshold < 1) {
 		return c, fmt.Errorf("vad: thresholds %v (speech) and %v (silence), want 0 < silence <= speech < 1",
 			c.Threshold, c.NegThreshold)
+	}
+	if !(c.Proof >= c.Threshold && c.Proof < 1) {
+		return c, fmt.Errorf("vad: a proof of %v at a threshold of %v, want %v or more and less than 1",
+			c.Proof, c.Threshold, c.Threshold)
 	}
 	return c, nil
 }
@@ -95,9 +108,10 @@ type Detector struct {
 	// floor is the earliest place of the next Begin: the leg's start or the
 	// last End.
 	floor int64
-	// onset is where speech that is not yet long enough began, run its length;
-	// silence is where silence that is not yet long enough began. -1: none.
+	// onset is where speech that is not yet long enough began, run its length
+	// and peak its highest probability; silence is where silence that is not yet long enough began. -1: none.
 	onset, run, silence int64
+	peak                float32
 	// paused says that the silence has made its Pause.
 	paused    bool
 	minSpeech int64
@@ -220,13 +234,14 @@ func (d *Detector) judge(p float32, start, end int64) asr.Edge {
 	switch {
 	case p >= d.c.Threshold:
 		if d.onset < 0 {
-			d.onset, d.run = start, 0
+			d.onset, d.run, d.peak = start, 0, 0
 		}
 		d.run += end - start
+		d.peak = max(d.peak, p)
 	case p < d.c.NegThreshold:
 		d.onset = -1
 	}
-	if d.onset < 0 || d.run < d.minSpeech {
+	if d.onset < 0 || d.run < d.minSpeech || d.peak < d.c.Proof {
 		return asr.Edge{}
 	}
 	d.speaking, d.silence, d.paused = true, -1, false

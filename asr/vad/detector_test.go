@@ -22,6 +22,9 @@ func TestConfigIsChecked(t *testing.T) {
 		{"high", Config{Threshold: 1}, "thresholds"},
 		{"crossed", Config{Threshold: 0.4, NegThreshold: 0.5}, "thresholds"},
 		{"negative", Config{Hangover: -time.Second}, "Hangover"},
+		{"high, with the proof's default", Config{Threshold: 0.9}, ""},
+		{"no proof", Config{Threshold: 0.5, Proof: 0.4}, "proof"},
+		{"too much of it", Config{Proof: 1}, "proof"},
 		{"long", Config{PreRoll: time.Minute}, "PreRoll"},
 	}
 	for _, c := range cases {
@@ -72,6 +75,40 @@ func TestProbabilitiesBecomeEdges(t *testing.T) {
 				t.Errorf("%s: edges %v, want %v", c.probs, got, c.want)
 			}
 		})
+	}
+}
+
+// What stays between Threshold and Proof is no speech, however long it lasts;
+// what gets beyond it has been speech from its first window on.
+func TestSpeechNeedsProof(t *testing.T) {
+	const w = window
+	b := func(at int64) asr.Edge { return asr.Edge{Kind: asr.Begin, At: at} }
+	e := func(at int64) asr.Edge { return asr.Edge{Kind: asr.End, At: at} }
+	for _, c := range []struct {
+		probs string
+		want  []asr.Edge
+	}{
+		{"00555555555555000000", nil},
+		{"00555555655555000000", []asr.Edge{b(2 * w), e(14 * w)}},
+		{"00600000555555000000", nil},
+		{"00300600000555555000", nil},
+		{"00655500055500000000", []asr.Edge{b(2 * w), e(12 * w)}},
+	} {
+		d, err := (&Model{}).NewDetector(Config{
+			MinSpeech: pcm.Duration(3 * w), Hangover: pcm.Duration(4 * w), PreRoll: time.Nanosecond,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []asr.Edge
+		for i, p := range c.probs {
+			if e := d.judge(float32(p-'0')/10, int64(i)*w, int64(i+1)*w); e.Kind != asr.NoEdge && e.Kind != asr.Pause {
+				got = append(got, e)
+			}
+		}
+		if !reflect.DeepEqual(got, c.want) {
+			t.Errorf("%s: edges %v, want %v", c.probs, got, c.want)
+		}
 	}
 }
 
