@@ -3,6 +3,11 @@
 // reference is faster-whisper 1.2 with float32 weights; the tests compare
 // tokens with it.
 //
+// Models come as CTranslate2, Hugging Face or OpenAI files (see the package
+// checkpoint), and compute in one of three kinds of numbers (see Compute). In
+// Default and Float32 the tokens are the reference's; Int8 differs now and then
+// in a word. Models in many languages tell which one is spoken.
+//
 // A Model is immutable and shared; a Decoder belongs to one goroutine.
 //
 // The package is longer than others of the house because search and word times

@@ -135,7 +135,7 @@ func FuzzLoad(f *testing.F) {
 		copy(data[at:], patch)
 		damaged := maps.Clone(folder)
 		damaged["model.bin"] = &fstest.MapFile{Data: data}
-		m, err := Load(damaged, LoadOptions{})
+		m, err := Load(damaged, LoadOptions{Compute: Compute(len(patch) % 3)})
 		if err != nil {
 			return
 		}
