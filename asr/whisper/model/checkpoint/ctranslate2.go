@@ -114,7 +114,7 @@ func widen(t, scale tensor.Tensor) (tensor.Tensor, error) {
 			return t, fmt.Errorf("scale %d is %v", i, s)
 		}
 		for k := i * (n / rows); k < (i+1)*(n/rows); k++ {
-			v := float32(0)
+			var v float32
 			if t.Type == tensor.Int8 {
 				v = float32(int8(t.Data[k]))
 			} else {
