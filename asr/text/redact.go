@@ -204,7 +204,7 @@ func (r *Redactor) remember(h *asr.Hypothesis, last run, tail *number) {
 	case len(r.announced) > 0:
 		r.open = nothing
 		// Words such as "my card number is" at the end leave the question open.
-		if left := len(r.units) - a.to; left <= 3 && (a.what != password || a.told && left == 0) {
+		if left := len(r.units) - a.to; left <= 3 && (a.what != password || a.told && !a.asked && left == 0) {
 			r.open, r.waits = a.what, patience
 			if a.what == weak {
 				r.open = harmless

@@ -237,11 +237,16 @@ func FuzzRedact(f *testing.F) {
 		shown, start := 0, int64(0)
 		for i, line := range strings.Split(said.String(), "\n") {
 			h := hypothesis(i+1, start, line)
+			for k := range h.Words {
+				partial := h
+				partial.Final, partial.Words, partial.Stable = false, h.Words[:k+1], 0
+				if n := shown + digitsShown(r.Redact(partial)); count >= panDigits && n >= panDigits {
+					t.Errorf("a partial shows %d of %d digits of %q", n, count, said.String())
+				}
+			}
 			out := r.Redact(h)
 			checkSame(t, h, out)
-			for _, u := range appendUnits(nil, out.Words) {
-				shown += u.count
-			}
+			shown += digitsShown(out)
 			start = h.End
 		}
 		if count >= panDigits && shown >= panDigits {
@@ -250,6 +255,15 @@ func FuzzRedact(f *testing.F) {
 		// Any text at all must be survived.
 		r.Redact(hypothesis(99, start, number))
 	})
+}
+
+func digitsShown(h asr.Hypothesis) (n int) {
+	for _, u := range appendUnits(nil, h.Words) {
+		if u.kind == numeral {
+			n += u.count
+		}
+	}
+	return n
 }
 
 func BenchmarkRedact(b *testing.B) {
