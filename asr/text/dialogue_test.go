@@ -217,3 +217,100 @@ func leaked(lead int, ts []token, out asr.Hypothesis) (n int) {
 	}
 	return n + max(0, digitsIn(secret.String())-outside)
 }
+
+// speak says a group of digits in one of several ways.
+func speak(group string, way int) string {
+	names := strings.Fields("oh one two three four five six seven eight nine")
+	teens := strings.Fields("ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen")
+	tens := strings.Fields("x x twenty thirty forty fifty sixty seventy eighty ninety")
+	var said []string
+	for i := 0; i < len(group); i++ {
+		d := group[i] - '0'
+		switch {
+		case way == 0:
+			return group
+		case way == 1 && i+1 < len(group) && group[i+1] == group[i]:
+			said = append(said, "double", names[d])
+			i++
+		case way == 2 && i+1 < len(group) && d == 1:
+			said = append(said, teens[group[i+1]-'0'])
+			i++
+		case way == 2 && i+1 < len(group) && d > 1:
+			said = append(said, tens[d])
+			if group[i+1] != '0' {
+				said = append(said, names[group[i+1]-'0'])
+			}
+			i++
+		case way == 3:
+			said = append(said, group[i:i+1]+",")
+		default:
+			said = append(said, names[d])
+		}
+	}
+	return strings.Join(said, " ")
+}
+
+// Card numbers in every way of saying them, cut at every group, with what the
+// agent says in between: none shows more than its issuer's digits where it is
+// read in fours, nothing at all where it was asked for.
+func TestEveryWayToReadACard(t *testing.T) {
+	cards := []string{"4539148803436467", "5555555555554444", "5105105105105100", "6011111111111117", "6200000000000005", "3530111333300000"}
+	between := []string{"", "a: mm-hm", "um", "a: okay", "yes and then"}
+	said := 0
+	for _, card := range cards {
+		for way := range 5 {
+			for cuts := range 8 {
+				for b, other := range between {
+					var lines []string
+					line := ""
+					for g := 0; g < 4; g++ {
+						line += " " + speak(card[4*g:4*g+4], (way+g*(b%2))%5)
+						if g == 3 || cuts>>g&1 == 1 {
+							lines = append(lines, line)
+							if line = ""; other != "" {
+								lines = append(lines, other)
+							}
+						}
+					}
+					said++
+					if n := mostShown(lines); n > 6 {
+						t.Errorf("%q shows %d digits", lines, n)
+					}
+					for _, first := range []string{"a: can I have your card number please", "sure my card number is"} {
+						if n := mostShown(append([]string{first}, lines...)); n > 0 {
+							t.Errorf("%q after %q shows %d digits", lines, first, n)
+						}
+					}
+				}
+			}
+		}
+	}
+	if said < 1000 {
+		t.Errorf("only %d ways", said)
+	}
+}
+
+// mostShown is how many digits of the customer's are shown at most by any
+// partial or final with the finals before it.
+func mostShown(lines []string) (most int) {
+	var r Redactor
+	shown, start := 0, int64(0)
+	for no, line := range lines {
+		if agent, ok := strings.CutPrefix(line, "a: "); ok {
+			r.Overhear(hypothesis(no+1, start, agent))
+			continue
+		}
+		h := hypothesis(no+1, start, line)
+		for k := range h.Words {
+			partial := h
+			partial.Final, partial.Words, partial.Stable = false, h.Words[:k+1], 0
+			out := r.Redact(partial)
+			most = max(most, shown+digitsIn(out.Text()))
+		}
+		out := r.Redact(h)
+		shown += digitsIn(out.Text())
+		most = max(most, shown)
+		start = h.End
+	}
+	return most
+}
