@@ -43,11 +43,12 @@ type Config struct {
 	// Tail is how much audio after the end of speech belongs to an utterance;
 	// default 300 ms.
 	Tail time.Duration
-	// Agree is how many partials in a row must agree on a word to make it
-	// stable, and Hold how far before the end of the audio it must end then. 0:
+	// Agree is how many partials in a row after the first must agree on a word
+	// to make it stable, Stay how much audio must have passed since that, and
+	// Hold how far before the end of the audio the word must end. With Agree 0
 	// words are stable when the Recogniser is certain of them.
-	Agree int
-	Hold  time.Duration
+	Agree      int
+	Stay, Hold time.Duration
 	// GiveUp is how long an utterance is tried again after its first failure
 	// before its stream fails; default 20 s.
 	GiveUp time.Duration
@@ -74,6 +75,7 @@ func (c Config) withDefaults() (Config, error) {
 		{"MaxUtterance", &c.MaxUtterance, defaultMaxUtterance, minUtterance, longest},
 		{"MaxBehind", &c.MaxBehind, defaultMaxBehind, minUtterance, longest},
 		{"Tail", &c.Tail, defaultTail, 0, 10 * time.Second},
+		{"Stay", &c.Stay, 0, 0, 10 * time.Second},
 		{"Hold", &c.Hold, 0, 0, 10 * time.Second},
 		{"GiveUp", &c.GiveUp, defaultGiveUp, 0, longest},
 	} {

@@ -188,7 +188,9 @@ func (s *Stream) opened(start int64, x []int16) {
 		s: s, id: s.count, start: start,
 		samples: append(make([]int16, 0, 4*pcm.Rate), x...),
 		done:    make(chan struct{}),
-		track:   stable.Track{Agree: s.e.c.Agree, Hold: pcm.Samples(s.e.c.Hold)},
+		track: stable.Track{
+			Agree: s.e.c.Agree, Stay: pcm.Samples(s.e.c.Stay), Hold: pcm.Samples(s.e.c.Hold),
+		},
 	}
 	s.waiting = append(s.waiting, s.open)
 	s.e.stats.Waiting.Add(1)

@@ -15,12 +15,13 @@ import (
 	"sidetone/asr"
 )
 
-// word is a recognised word, its form for comparing, and in how many
-// hypotheses in a row before this one it had its place.
+// word is a recognised word, its form for comparing, in how many hypotheses in a
+// row before this one it had its place, and where the audio of the first ended.
 type word struct {
 	asr.Word
 	normal string
 	seen   int
+	since  int64
 }
 
 // Track follows one utterance. The zero value is an utterance of which nothing
@@ -30,6 +31,9 @@ type Track struct {
 	// have stood in its place to be stable; 0 means that agreement proves
 	// nothing.
 	Agree int
+	// Stay is how much audio must have passed since the first of them, in
+	// samples.
+	Stay int64
 	// Hold is how far before the end of the audio a word must end, in samples,
 	// to be stable by agreement.
 	Hold int64
@@ -44,19 +48,24 @@ func (t *Track) Revise(words []asr.Word, certain int, end int64) ([]asr.Word, in
 	all := normalised(words)
 	rest := after(t.stable, all)
 	certain -= len(all) - len(rest)
+	same := true
 	for i := range rest {
-		if i == len(t.tail) || t.tail[i].normal != rest[i].normal {
-			break
+		rest[i].since = end
+		if same = same && i < len(t.tail) && t.tail[i].normal == rest[i].normal; same {
+			rest[i].seen, rest[i].since = t.tail[i].seen+1, t.tail[i].since
 		}
-		rest[i].seen = t.tail[i].seen + 1
 	}
 	k := 0
-	for k < len(rest) && (k < certain || t.Agree > 0 && rest[k].seen >= t.Agree && rest[k].End <= end-t.Hold) {
+	for k < len(rest) && (k < certain || t.agreed(&rest[k], end)) {
 		k++
 	}
 	t.stable = append(t.stable, rest[:k]...)
 	t.tail = rest[k:]
 	return t.words(), len(t.stable)
+}
+
+func (t *Track) agreed(w *word, end int64) bool {
+	return t.Agree > 0 && w.seen >= t.Agree && end-w.since >= t.Stay && w.End <= end-t.Hold
 }
 
 // Finish takes the final words and returns the utterance's. Where they agree

@@ -91,6 +91,21 @@ func TestWordsNearTheEndAreHeldBack(t *testing.T) {
 	}
 }
 
+func TestWordsMustStay(t *testing.T) {
+	tr := Track{Agree: 1, Stay: 500}
+	tr.Revise(said("one"), 0, 300)
+	tr.Revise(said("one two"), 0, 700)
+	if _, n := tr.Revise(said("one two"), 0, 799); n != 0 {
+		t.Errorf("%d words stable too early", n)
+	}
+	if _, n := tr.Revise(said("one two"), 0, 800); n != 1 {
+		t.Errorf("%d words stable, want 1", n)
+	}
+	if _, n := tr.Revise(said("one too"), 0, 1300); n != 1 {
+		t.Errorf("%d words stable, want 1: the other has changed", n)
+	}
+}
+
 // Whatever a recogniser says, stable words stay and words are in order.
 func TestStableWordsStay(t *testing.T) {
 	rng := rand.New(rand.NewPCG(3, 4))

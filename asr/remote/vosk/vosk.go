@@ -104,14 +104,12 @@ func New(c Config) (*Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	agree := 0
-	if c.StableAfter > 0 {
-		agree = max(int((c.StableAfter+c.Chunk-1)/c.Chunk), 1)
-	}
 	r := &recogniser{c: c}
-	e, err := remote.New(r, remote.Config{
-		Name: "vosk", Agree: agree, MaxUtterance: c.MaxUtterance, GiveUp: c.GiveUp,
-	})
+	rc := remote.Config{Name: "vosk", MaxUtterance: c.MaxUtterance, GiveUp: c.GiveUp}
+	if c.StableAfter > 0 {
+		rc.Agree, rc.Stay = 1, c.StableAfter
+	}
+	e, err := remote.New(r, rc)
 	if err != nil {
 		return nil, err
 	}

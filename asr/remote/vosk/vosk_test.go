@@ -8,6 +8,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"strconv"
@@ -98,10 +100,10 @@ func (p *peer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		} else {
 			answer = map[string]string{"partial": texts(words)}
 		}
+		p.replies.Add(1)
 		if err := c.WriteJSON(answer); err != nil {
 			return
 		}
-		p.replies.Add(1)
 		if last {
 			return
 		}
@@ -243,7 +245,7 @@ func TestBrokenConnections(t *testing.T) {
 		switch {
 		case connection == 1 && m == 3:
 			return true // 1006
-		case connection == 2 && m == 5:
+		case connection == 2 && m == 2:
 			_ = c.WriteControl(websocket.CloseMessage,
 				websocket.FormatCloseMessage(websocket.CloseInternalServerErr, "out of memory"), time.Now().Add(time.Second))
 			return true
@@ -421,9 +423,10 @@ func TestFailuresAreTold(t *testing.T) {
 
 // C18: a server is verified, by default and by a CA of one's own.
 func TestTLS(t *testing.T) {
-	srv := httptest.NewTLSServer(&peer{t: t})
+	srv := httptest.NewUnstartedServer(&peer{t: t})
+	srv.Config.ErrorLog = log.New(io.Discard, "", 0)
+	srv.StartTLS()
 	defer srv.Close()
-	srv.Config.ErrorLog = nil
 	url := "wss" + strings.TrimPrefix(srv.URL, "https")
 	_, err := say(t, open(t, Config{URL: url, GiveUp: time.Millisecond}), 1, 2, 3)
 	var unknown *tls.CertificateVerificationError
