@@ -1,16 +1,19 @@
 package text
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
-// passwords hides the words that follow "the password is" or answer the question
-// for it.
-func (r *Redactor) passwords() {
+// passwords hides the words that follow "the password is" or, if one was asked
+// for, answer that.
+func (r *Redactor) passwords(asked bool) {
 	for _, a := range r.announced {
 		if a.what == password && a.told {
 			r.hideWords(a.to)
 		}
 	}
-	if r.open != password || len(r.announced) > 0 || len(r.units) == 0 {
+	if !asked || len(r.announced) > 0 || r.onlyLeads(len(r.units)) {
 		return
 	}
 	from := 0
@@ -25,13 +28,46 @@ func (r *Redactor) passwords() {
 	}
 }
 
+// overhearPassword notes the password that the other side tells, which is as
+// secret when this side repeats it.
+func (r *Redactor) overhearPassword() {
+	r.passwords(r.asking > 0)
+	if !r.onlyFillers(0, len(r.units)) && r.asking > 0 {
+		r.asking--
+	}
+	if r.hid != password {
+		return
+	}
+	r.told, r.asking = r.told[:0], 0
+	for i, hidden := range r.hide {
+		if hidden {
+			r.told = append(r.told, r.units[i].text)
+		}
+	}
+}
+
+// repeats hides what is said of the password that the other side told: two words
+// of it or more, or all of it. The last word of a partial may be the first of
+// them.
+func (r *Redactor) repeats(partial bool) {
+	for i := range r.units {
+		if !slices.Contains(r.told, r.units[i].text) {
+			continue
+		}
+		next := i+1 < len(r.units) && slices.Contains(r.told, r.units[i+1].text)
+		if next || len(r.told) == 1 || i > 0 && slices.Contains(r.told, r.units[i-1].text) || partial && r.mayGoOn(i+1) {
+			r.hide[i] = true
+		}
+	}
+}
+
 func (r *Redactor) hideWords(from int) {
 	words := 0
 	for i := from; i < len(r.units) && words < maxPassword; i++ {
 		u := &r.units[i]
 		switch {
 		case i > from && r.spelled(i):
-		case i == from && isNoPassword(u.text), i > from && endsPassword(u.text):
+		case i == from && isNoPassword(u.text) && !r.spelled(i), i > from && endsPassword(u.text):
 			return
 		default:
 			words++
@@ -56,6 +92,8 @@ func isNoPassword(t string) bool {
 		"the", "a", "an", "too", "no", "never", "only", "always", "really", "reset", "forgotten", "gone", "lost", "required",
 		"at", "on", "in", "to", "for", "something", "there", "what", "correct", "right", "ok", "okay", "fine", "now", "also",
 		"it", "that", "this", "my", "your", "very", "case", "so", "because", "sent", "changed", "new", "old", "how", "why",
+		"i", "i'm", "i've", "i'll", "don't", "can", "can't", "could", "hold", "hang", "let", "just", "wait", "you", "please",
+		"thanks", "thank", "hello", "hi", "one", "say", "which", "sorry", "am", "we", "he", "she", "they",
 		"错", "不", "对", "什", "多", "啥", "忘", "被", "过", "吗":
 		return true
 	}

@@ -58,6 +58,10 @@ type Redactor struct {
 	// open is the question that waits for its answer, for so many utterances.
 	open  secret
 	waits int
+	// asking says for how many of the other side's utterances an answer to this
+	// side's question for a password is awaited; told is the password it told.
+	asking int
+	told   []string
 	// units, hide and announced are about the hypothesis at hand; hid is the
 	// kind of the last secret in it, which ends before the unit hidTo.
 	units     []unit
@@ -90,6 +94,24 @@ func (s secret) secret() bool { return s >= pan }
 // Redact masks a hypothesis of the leg; the leg's hypotheses are given in
 // order. The words of h are left as they are.
 func (r *Redactor) Redact(h asr.Hypothesis) asr.Hypothesis {
+	r.read(&h)
+
+	tail := r.tail
+	if len(h.Words) > 0 && h.Words[0].Start-r.end > maxPause {
+		tail = number{}
+	}
+	last := r.numbers(&tail, !h.Final)
+	r.ibans(h.Words, !h.Final)
+	r.passwords(r.open == password)
+	r.repeats(!h.Final)
+	if h.Final {
+		r.remember(&h, last, &tail)
+	}
+	return r.mask(h)
+}
+
+// read takes a hypothesis apart.
+func (r *Redactor) read(h *asr.Hypothesis) {
 	r.units = appendUnits(r.units[:0], h.Words)
 	if cap(r.hide) < len(r.units) {
 		r.hide = make([]bool, len(r.units), 2*len(r.units))
@@ -97,19 +119,7 @@ func (r *Redactor) Redact(h asr.Hypothesis) asr.Hypothesis {
 	r.hide = r.hide[:len(r.units)]
 	clear(r.hide)
 	r.hid, r.hidTo = nothing, 0
-
-	tail := r.tail
-	if len(h.Words) > 0 && h.Words[0].Start-r.end > maxPause {
-		tail = number{}
-	}
 	r.announced = appendAnnouncements(r.announced[:0], h.Words, r.units)
-	last := r.numbers(&tail, !h.Final)
-	r.ibans(h.Words, !h.Final)
-	r.passwords()
-	if h.Final {
-		r.remember(&h, last, &tail)
-	}
-	return r.mask(h)
 }
 
 // Overhear takes what the other side says, before it is redacted: a question
@@ -120,8 +130,8 @@ func (r *Redactor) Overhear(h asr.Hypothesis) {
 	if !h.Final {
 		return
 	}
-	r.units = appendUnits(r.units[:0], h.Words)
-	r.announced = appendAnnouncements(r.announced[:0], h.Words, r.units)
+	r.read(&h)
+	r.overhearPassword()
 	a := verdict(r.announced, r.units)
 	switch {
 	case a.what == nothing, a.what == password && !a.asked:
@@ -194,6 +204,9 @@ func (r *Redactor) remember(h *asr.Hypothesis, last run, tail *number) {
 		r.end = h.Words[n-1].End
 	}
 	a := verdict(r.announced, r.units)
+	if a.what == password && a.asked {
+		r.asking = patience
+	}
 	switch {
 	case r.hid != nothing && (r.hid != password || r.open != password):
 		r.open, r.waits = r.hid, patience
