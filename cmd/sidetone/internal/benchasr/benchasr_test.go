@@ -200,22 +200,6 @@ func TestTranscript(t *testing.T) {
 	}
 }
 
-func TestWriteSamples(t *testing.T) {
-	cs, err := Selection{Root: data(t), Sets: []string{"asterisk"}, Conditions: []string{"wav16"}, Limit: 2}.Clips()
-	if err != nil {
-		t.Fatal(err)
-	}
-	var b bytes.Buffer
-	if err := WriteSamples(&b, cs); err != nil {
-		t.Fatal(err)
-	}
-	want := "asterisk\twav16\tasterisk-1.wav\t1600\tThe first \"quoted.\n" + strings.Repeat("d\x00", 1600) +
-		"asterisk\twav16\tasterisk-2.wav\t1600\tB.\n" + strings.Repeat("d\x00", 1600)
-	if b.String() != want {
-		t.Errorf("%d bytes, want %d", b.Len(), len(want))
-	}
-}
-
 // TestHears has both modes hear one clip of the evaluation data.
 func TestHears(t *testing.T) {
 	root := needs.Eval(t)

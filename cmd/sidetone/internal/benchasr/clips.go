@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"sidetone/internal/pcm"
@@ -139,6 +140,40 @@ func (s Selection) calls(set, condition string) ([]Clip, error) {
 				file: filepath.Join(dir, name), channel: channel,
 			})
 		}
+	}
+	return out, nil
+}
+
+// Turn is something said in a call.
+type Turn struct {
+	// Start and End are seconds since the call began.
+	Start, End float64
+	Text       string
+}
+
+// Turns lists what is said in a clip of the set Calls, in order.
+func (c *Clip) Turns() ([]Turn, error) {
+	if c.Set != Calls {
+		return nil, fmt.Errorf("bench: clip %s of set %s is no call", c.Name, c.Set)
+	}
+	path := strings.TrimSuffix(c.file, ".wav") + ".turns.tsv"
+	rows, err := readTable(path, "channel", "start", "end", "ref")
+	if err != nil {
+		return nil, err
+	}
+	var out []Turn
+	for _, r := range rows {
+		if r[0] != strconv.Itoa(c.channel+1) {
+			continue
+		}
+		t := Turn{Text: r[3]}
+		var err1, err2 error
+		t.Start, err1 = strconv.ParseFloat(r[1], 64)
+		t.End, err2 = strconv.ParseFloat(r[2], 64)
+		if err := errors.Join(err1, err2); err != nil {
+			return nil, fmt.Errorf("%s: %w", path, err)
+		}
+		out = append(out, t)
 	}
 	return out, nil
 }

@@ -1,11 +1,8 @@
 package benchasr
 
 import (
-	"bufio"
 	"context"
-	"encoding/binary"
 	"fmt"
-	"io"
 	"strings"
 
 	"sidetone/asr"
@@ -13,6 +10,7 @@ import (
 	"sidetone/asr/whisper"
 	"sidetone/asr/whisper/model"
 	"sidetone/bench"
+	"sidetone/cmd/sidetone/internal/core"
 	"sidetone/internal/pcm"
 )
 
@@ -37,14 +35,14 @@ func Run(ctx context.Context, engine string, r Recogniser, clips []Clip, done fu
 		if err != nil {
 			return nil, err
 		}
-		before := processorTime()
+		before := core.Time()
 		h, err := r.Recognise(ctx, x)
 		if err != nil {
 			return nil, fmt.Errorf("%s/%s/%s: %w", c.Set, c.Condition, c.Name, err)
 		}
 		out = append(out, bench.Utterance{
 			Engine: engine, Set: c.Set, Condition: c.Condition, Clip: c.Name,
-			Seconds: float64(len(x)) / pcm.Rate, CPU: (processorTime() - before).Seconds(),
+			Seconds: float64(len(x)) / pcm.Rate, CPU: (core.Time() - before).Seconds(),
 			Ref: c.Ref, Hyp: h.Text, Lags: h.Lags,
 		})
 		done(i + 1)
@@ -96,8 +94,11 @@ func NewStream(m *model.Model, v *vad.Model) (*Stream, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Stream{engine: e, vad: v}, nil
+	return StreamOf(e, v), nil
 }
+
+// StreamOf hears clips with an engine that is there already.
+func StreamOf(e asr.Engine, v *vad.Model) *Stream { return &Stream{engine: e, vad: v} }
 
 // Close ends the engine. Idempotent.
 func (s *Stream) Close() error { return s.engine.Close() }
@@ -163,23 +164,4 @@ func (t *transcript) take(hyps []asr.Hypothesis, now int64) {
 		}
 		t.stable[h.Utterance] = stable
 	}
-}
-
-// WriteSamples writes clips for other recognisers: for each clip a line of its
-// set, condition, name, number of samples and reference, separated by tabs,
-// and then its samples, 16 bits each, little-endian, at pcm.Rate.
-func WriteSamples(w io.Writer, clips []Clip) error {
-	b := bufio.NewWriter(w)
-	for i := range clips {
-		c := &clips[i]
-		x, err := c.Samples()
-		if err != nil {
-			return err
-		}
-		fmt.Fprintf(b, "%s\t%s\t%s\t%d\t%s\n", c.Set, c.Condition, c.Name, len(x), c.Ref)
-		if err := binary.Write(b, binary.LittleEndian, x); err != nil {
-			return err
-		}
-	}
-	return b.Flush()
 }

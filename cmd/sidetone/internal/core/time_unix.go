@@ -1,14 +1,13 @@
 //go:build unix
 
-package benchasr
+package core
 
 import (
 	"syscall"
 	"time"
 )
 
-// processorTime is the time that this process has had on all processors.
-func processorTime() time.Duration {
+func processTime() time.Duration {
 	var u syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
 		return 0
