@@ -10,6 +10,7 @@ func TestKernelsDoNotAllocate(t *testing.T) {
 	l, h := NewLinear(b, bias, n, k), NewHalf(half, bias, n, k)
 	i8 := NewInt8(b, bias, n, k)
 	att, out := NewAttention(n, k), make([]float32, m*k)
+	bytes := NewAttentionInt8(n, k)
 	for name, f := range map[string]func(){
 		"Linear.Mul":     func() { l.Mul(dst, a, m) },
 		"Linear.Mul one": func() { l.Mul(dst, a, 1) },
@@ -31,6 +32,7 @@ func TestKernelsDoNotAllocate(t *testing.T) {
 		"MatMulT one":    func() { MatMulT(dst, n, a, k, b, k, 1, k, n, 1) },
 		"Attend":         func() { att.Attend(out, k, a, k, b, k, b, k, m, n, k, 1) },
 		"Attend one":     func() { att.Attend(out, k, a, k, b, k, b, k, 1, n, k, 1) },
+		"Attend bytes":   func() { bytes.Attend(out, k, a, k, b, k, b, k, m, n, k, 1) },
 		"Softmax":        func() { Softmax(dst) },
 		"SoftmaxRows":    func() { SoftmaxRows(dst, n, m, n-1) },
 		"GELU":           func() { GELU(dst) },

@@ -10,10 +10,12 @@ type Attention struct {
 	keys, values []float32
 	// weights [attentionM][n], n in whole panels.
 	weights []float32
+	// bytes is set where several queries are multiplied as bytes.
+	bytes *byteAttention
 }
 
 // attentionM is the number of query rows whose weights are held at once.
-const attentionM = 4 * tileM
+const attentionM = 24
 
 // NewAttention makes scratch for up to n keys and values of up to d elements.
 func NewAttention(n, d int) *Attention { return newAttention(active, n, d) }
@@ -38,6 +40,10 @@ func (a *Attention) Attend(dst []float32, ldd int, q []float32, ldq int, k []flo
 			a.isa.softmax(w)
 			a.isa.mix(dst[i*ldd:i*ldd+d], w, v, ldv, n, d)
 		}
+		return
+	}
+	if a.bytes != nil {
+		a.bytes.attend(a.isa, dst, ldd, q, ldq, k, ldk, v, ldv, m, n, d, scale)
 		return
 	}
 	keys := panels{k: d, n: n}

@@ -164,3 +164,26 @@ func gemmInt8x14VNNI(n int, k int, a *uint8, rows *float32, b *int8, cols *float
 //
 //go:noescape
 func toBytesAVX512(n int, dst *uint8, x *float32) (step float32, least float32)
+
+// toSignedAVX512 writes x[n] in steps to dst and returns the step and the sum of dst.
+//
+//go:noescape
+func toSignedAVX512(n int, dst *int8, x *float32) (step float32, sum float32)
+
+// columnMaxAVX512 writes the largest size in each column of x[n][cols] to dst; cols is
+// at most 16, n at least 1.
+//
+//go:noescape
+func columnMaxAVX512(n int, cols int, dst *float32, x *float32, ld int)
+
+// packBytesAVX512 writes x[4·groups][cols] times inverse, rounded, to the panel
+// dst[groups][16][4]; cols is at most 16, groups at least 1.
+//
+//go:noescape
+func packBytesAVX512(groups int, cols int, dst *int8, x *float32, ld int, inverse *float32)
+
+// powersAVX512 writes 65535·2^(x - the largest x) to high and low and returns the sum;
+// n is at least 1.
+//
+//go:noescape
+func powersAVX512(n int, high *uint8, low *uint8, x *float32) float32

@@ -7015,3 +7015,378 @@ DATA const3b808081<>+20(SB)/4, $0x3b808081
 DATA const3b808081<>+24(SB)/4, $0x3b808081
 DATA const3b808081<>+28(SB)/4, $0x3b808081
 GLOBL const3b808081<>(SB), RODATA|NOPTR, $32
+
+// func toSignedAVX512(n int, dst *int8, x *float32) (step float32, sum float32)
+// Requires: AVX, AVX2, AVX512F, BMI2, SSE
+TEXT ·toSignedAVX512(SB), NOSPLIT, $0-32
+	MOVQ         n+0(FP), AX
+	MOVQ         dst+8(FP), CX
+	MOVQ         x+16(FP), DX
+	VPBROADCASTD const7fffffff<>+0(SB), Z0
+	VPXORD       Z1, Z1, Z1
+	VPXORD       Z2, Z2, Z2
+	XORQ         BX, BX
+	MOVQ         AX, SI
+	ANDQ         $-16, SI
+	MOVQ         AX, DI
+	ANDQ         $0x0f, DI
+
+sizeloop:
+	CMPQ    BX, SI
+	JGE     sizetail
+	VMOVUPS (DX)(BX*4), Z3
+	VPANDD  Z0, Z3, Z3
+	VPMAXSD Z3, Z1, Z1
+	ADDQ    $0x10, BX
+	JMP     sizeloop
+
+sizetail:
+	TESTQ     DI, DI
+	JZ        sizedone
+	MOVQ      $-1, SI
+	BZHIL     DI, SI, SI
+	KMOVW     SI, K1
+	VMOVUPS.Z (DX)(BX*4), K1, Z3
+	VPANDD    Z0, Z3, Z3
+	VPMAXSD   Z3, Z1, Z1
+
+sizedone:
+	VEXTRACTF64X4 $0x01, Z1, Y0
+	VPMAXSD       Y0, Y1, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VPMAXSD       X1, X0, X1
+	VPERMILPS     $0x4e, X1, X0
+	VPMAXSD       X0, X1, X1
+	VPERMILPS     $0xb1, X1, X0
+	VPMAXSD       X0, X1, X1
+	VMULSS        const3c010204<>+0(SB), X1, X0
+	MOVSS         X0, step+24(FP)
+	VMOVSS        const0da24260<>+0(SB), X3
+	VCMPSS        $0x1e, X3, X1, X3
+	VMOVSS        const42fe0000<>+0(SB), X0
+	VDIVSS        X1, X0, X0
+	VANDPS        X0, X3, X0
+	VBROADCASTSS  X0, Z0
+	XORQ          BX, BX
+	MOVQ          AX, SI
+	ANDQ          $-16, SI
+	ANDQ          $0x0f, AX
+
+bytesloop:
+	CMPQ      BX, SI
+	JGE       bytestail
+	VMOVUPS   (DX)(BX*4), Z1
+	VMULPS    Z0, Z1, Z1
+	VCVTPS2DQ Z1, Z1
+	VPADDD    Z1, Z2, Z2
+	VPMOVDB   Z1, (CX)(BX*1)
+	ADDQ      $0x10, BX
+	JMP       bytesloop
+
+bytestail:
+	TESTQ     AX, AX
+	JZ        bytesdone
+	MOVQ      $-1, SI
+	BZHIL     AX, SI, SI
+	KMOVW     SI, K1
+	VMOVUPS.Z (DX)(BX*4), K1, Z1
+	VMULPS    Z0, Z1, Z1
+	VCVTPS2DQ Z1, Z1
+	VPADDD    Z1, Z2, Z2
+	VPMOVDB   Z1, K1, (CX)(BX*1)
+
+bytesdone:
+	VEXTRACTF64X4 $0x01, Z2, Y0
+	VPADDD        Y0, Y2, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VPADDD        X1, X0, X1
+	VPERMILPS     $0x4e, X1, X0
+	VPADDD        X0, X1, X1
+	VPERMILPS     $0xb1, X1, X0
+	VPADDD        X0, X1, X1
+	VCVTDQ2PS     X1, X1
+	MOVSS         X1, sum+28(FP)
+	VZEROUPPER
+	RET
+
+DATA const7fffffff<>+0(SB)/4, $0x7fffffff
+DATA const7fffffff<>+4(SB)/4, $0x7fffffff
+DATA const7fffffff<>+8(SB)/4, $0x7fffffff
+DATA const7fffffff<>+12(SB)/4, $0x7fffffff
+DATA const7fffffff<>+16(SB)/4, $0x7fffffff
+DATA const7fffffff<>+20(SB)/4, $0x7fffffff
+DATA const7fffffff<>+24(SB)/4, $0x7fffffff
+DATA const7fffffff<>+28(SB)/4, $0x7fffffff
+GLOBL const7fffffff<>(SB), RODATA|NOPTR, $32
+
+DATA const3c010204<>+0(SB)/4, $0x3c010204
+DATA const3c010204<>+4(SB)/4, $0x3c010204
+DATA const3c010204<>+8(SB)/4, $0x3c010204
+DATA const3c010204<>+12(SB)/4, $0x3c010204
+DATA const3c010204<>+16(SB)/4, $0x3c010204
+DATA const3c010204<>+20(SB)/4, $0x3c010204
+DATA const3c010204<>+24(SB)/4, $0x3c010204
+DATA const3c010204<>+28(SB)/4, $0x3c010204
+GLOBL const3c010204<>(SB), RODATA|NOPTR, $32
+
+DATA const42fe0000<>+0(SB)/4, $0x42fe0000
+DATA const42fe0000<>+4(SB)/4, $0x42fe0000
+DATA const42fe0000<>+8(SB)/4, $0x42fe0000
+DATA const42fe0000<>+12(SB)/4, $0x42fe0000
+DATA const42fe0000<>+16(SB)/4, $0x42fe0000
+DATA const42fe0000<>+20(SB)/4, $0x42fe0000
+DATA const42fe0000<>+24(SB)/4, $0x42fe0000
+DATA const42fe0000<>+28(SB)/4, $0x42fe0000
+GLOBL const42fe0000<>(SB), RODATA|NOPTR, $32
+
+// func columnMaxAVX512(n int, cols int, dst *float32, x *float32, ld int)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·columnMaxAVX512(SB), NOSPLIT, $0-40
+	MOVQ         n+0(FP), AX
+	MOVQ         cols+8(FP), CX
+	MOVQ         dst+16(FP), DX
+	MOVQ         x+24(FP), BX
+	MOVQ         ld+32(FP), SI
+	SHLQ         $0x02, SI
+	MOVQ         $-1, DI
+	BZHIL        CX, DI, DI
+	KMOVW        DI, K1
+	VPBROADCASTD const7fffffff<>+0(SB), Z0
+	VPXORD       Z1, Z1, Z1
+
+loop:
+	VMOVUPS.Z (BX), K1, Z2
+	VPANDD    Z0, Z2, Z2
+	VPMAXSD   Z2, Z1, Z1
+	ADDQ      SI, BX
+	DECQ      AX
+	JNZ       loop
+	VMOVUPS   Z1, K1, (DX)
+	VZEROUPPER
+	RET
+
+// func packBytesAVX512(groups int, cols int, dst *int8, x *float32, ld int, inverse *float32)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·packBytesAVX512(SB), NOSPLIT, $0-48
+	MOVQ         groups+0(FP), AX
+	MOVQ         cols+8(FP), CX
+	MOVQ         dst+16(FP), DX
+	MOVQ         x+24(FP), BX
+	MOVQ         ld+32(FP), SI
+	MOVQ         inverse+40(FP), DI
+	SHLQ         $0x02, SI
+	MOVQ         $-1, R8
+	BZHIL        CX, R8, R8
+	KMOVW        R8, K1
+	VPBROADCASTD const000000ff<>+0(SB), Z1
+	VMOVUPS.Z    (DI), K1, Z0
+
+loop:
+	VMOVUPS.Z (BX), K1, Z2
+	ADDQ      SI, BX
+	VMULPS    Z0, Z2, Z2
+	VCVTPS2DQ Z2, Z2
+	VPANDD    Z1, Z2, Z2
+	VMOVDQA32 Z2, Z2
+	VMOVUPS.Z (BX), K1, Z3
+	ADDQ      SI, BX
+	VMULPS    Z0, Z3, Z3
+	VCVTPS2DQ Z3, Z3
+	VPANDD    Z1, Z3, Z3
+	VPSLLD    $0x08, Z3, Z3
+	VPORD     Z3, Z2, Z2
+	VMOVUPS.Z (BX), K1, Z3
+	ADDQ      SI, BX
+	VMULPS    Z0, Z3, Z3
+	VCVTPS2DQ Z3, Z3
+	VPANDD    Z1, Z3, Z3
+	VPSLLD    $0x10, Z3, Z3
+	VPORD     Z3, Z2, Z2
+	VMOVUPS.Z (BX), K1, Z3
+	ADDQ      SI, BX
+	VMULPS    Z0, Z3, Z3
+	VCVTPS2DQ Z3, Z3
+	VPSLLD    $0x18, Z3, Z3
+	VPORD     Z3, Z2, Z2
+	VMOVDQU32 Z2, (DX)
+	ADDQ      $0x40, DX
+	DECQ      AX
+	JNZ       loop
+	VZEROUPPER
+	RET
+
+DATA const000000ff<>+0(SB)/4, $0x000000ff
+DATA const000000ff<>+4(SB)/4, $0x000000ff
+DATA const000000ff<>+8(SB)/4, $0x000000ff
+DATA const000000ff<>+12(SB)/4, $0x000000ff
+DATA const000000ff<>+16(SB)/4, $0x000000ff
+DATA const000000ff<>+20(SB)/4, $0x000000ff
+DATA const000000ff<>+24(SB)/4, $0x000000ff
+DATA const000000ff<>+28(SB)/4, $0x000000ff
+GLOBL const000000ff<>(SB), RODATA|NOPTR, $32
+
+// func powersAVX512(n int, high *uint8, low *uint8, x *float32) float32
+// Requires: AVX, AVX512DQ, AVX512F, BMI2, SSE
+TEXT ·powersAVX512(SB), NOSPLIT, $0-36
+	MOVQ         n+0(FP), AX
+	MOVQ         high+8(FP), CX
+	MOVQ         low+16(FP), DX
+	MOVQ         x+24(FP), BX
+	VPBROADCASTD constff800000<>+0(SB), Z0
+	VMOVAPS      Z0, Z1
+	VMOVAPS      Z0, Z0
+	MOVQ         BX, SI
+	MOVQ         AX, DI
+
+wide:
+	CMPQ   DI, $0x20
+	JLT    narrow
+	VMAXPS (SI), Z1, Z1
+	VMAXPS 64(SI), Z0, Z0
+	ADDQ   $0x00000080, SI
+	SUBQ   $0x20, DI
+	JMP    wide
+
+narrow:
+	XORQ R8, R8
+	MOVQ DI, R9
+	ANDQ $-16, R9
+	ANDQ $0x0f, DI
+
+maxloop:
+	CMPQ   R8, R9
+	JGE    maxtail
+	VMAXPS (SI)(R8*4), Z1, Z1
+	ADDQ   $0x10, R8
+	JMP    maxloop
+
+maxtail:
+	TESTQ  DI, DI
+	JZ     maxdone
+	MOVQ   $-1, R9
+	BZHIL  DI, R9, R9
+	KMOVW  R9, K1
+	VMAXPS (SI)(R8*4), Z1, K1, Z1
+
+maxdone:
+	VMAXPS        Z0, Z1, Z1
+	VEXTRACTF64X4 $0x01, Z1, Y0
+	VMAXPS        Y0, Y1, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VMAXPS        X1, X0, X1
+	VPERMILPS     $0x4e, X1, X0
+	VMAXPS        X0, X1, X1
+	VPERMILPS     $0xb1, X1, X0
+	VMAXPS        X0, X1, X1
+	VBROADCASTSS  X1, Z0
+	VPXORD        Z2, Z2, Z2
+	VPBROADCASTD  const459fcaaf<>+0(SB), Z1
+	VPBROADCASTD  const46677d41<>+0(SB), Z3
+	VPBROADCASTD  const47322173<>+0(SB), Z4
+	VPBROADCASTD  const477ffa19<>+0(SB), Z5
+	XORQ          SI, SI
+	MOVQ          AX, DI
+	ANDQ          $-16, DI
+	ANDQ          $0x0f, AX
+
+powersloop:
+	CMPQ        SI, DI
+	JGE         powerstail
+	VMOVUPS     (BX)(SI*4), Z6
+	VSUBPS      Z0, Z6, Z6
+	VREDUCEPS   $0x09, Z6, Z7
+	VMOVAPS     Z1, Z8
+	VFMADD213PS Z3, Z7, Z8
+	VFMADD213PS Z4, Z7, Z8
+	VFMADD213PS Z5, Z7, Z8
+	VSCALEFPS   Z6, Z8, Z8
+	VADDPS      Z8, Z2, Z2
+	VCVTPS2DQ   Z8, Z8
+	VPMOVDB     Z8, (DX)(SI*1)
+	VPSRLD      $0x08, Z8, Z8
+	VPMOVDB     Z8, (CX)(SI*1)
+	ADDQ        $0x10, SI
+	JMP         powersloop
+
+powerstail:
+	TESTQ       AX, AX
+	JZ          powersdone
+	MOVQ        $-1, DI
+	BZHIL       AX, DI, DI
+	KMOVW       DI, K1
+	VMOVUPS.Z   (BX)(SI*4), K1, Z6
+	VSUBPS      Z0, Z6, Z6
+	VREDUCEPS   $0x09, Z6, Z0
+	VMOVAPS     Z1, Z1
+	VFMADD213PS Z3, Z0, Z1
+	VFMADD213PS Z4, Z0, Z1
+	VFMADD213PS Z5, Z0, Z1
+	VSCALEFPS   Z6, Z1, Z1
+	VADDPS      Z1, Z2, K1, Z2
+	VCVTPS2DQ   Z1, Z1
+	VPMOVDB     Z1, K1, (DX)(SI*1)
+	VPSRLD      $0x08, Z1, Z1
+	VPMOVDB     Z1, K1, (CX)(SI*1)
+
+powersdone:
+	VEXTRACTF64X4 $0x01, Z2, Y0
+	VADDPS        Y0, Y2, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X1, X0, X1
+	VPERMILPS     $0x4e, X1, X0
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0xb1, X1, X0
+	VADDPS        X0, X1, X1
+	MOVSS         X1, ret+32(FP)
+	VZEROUPPER
+	RET
+
+DATA constff800000<>+0(SB)/4, $0xff800000
+DATA constff800000<>+4(SB)/4, $0xff800000
+DATA constff800000<>+8(SB)/4, $0xff800000
+DATA constff800000<>+12(SB)/4, $0xff800000
+DATA constff800000<>+16(SB)/4, $0xff800000
+DATA constff800000<>+20(SB)/4, $0xff800000
+DATA constff800000<>+24(SB)/4, $0xff800000
+DATA constff800000<>+28(SB)/4, $0xff800000
+GLOBL constff800000<>(SB), RODATA|NOPTR, $32
+
+DATA const459fcaaf<>+0(SB)/4, $0x459fcaaf
+DATA const459fcaaf<>+4(SB)/4, $0x459fcaaf
+DATA const459fcaaf<>+8(SB)/4, $0x459fcaaf
+DATA const459fcaaf<>+12(SB)/4, $0x459fcaaf
+DATA const459fcaaf<>+16(SB)/4, $0x459fcaaf
+DATA const459fcaaf<>+20(SB)/4, $0x459fcaaf
+DATA const459fcaaf<>+24(SB)/4, $0x459fcaaf
+DATA const459fcaaf<>+28(SB)/4, $0x459fcaaf
+GLOBL const459fcaaf<>(SB), RODATA|NOPTR, $32
+
+DATA const46677d41<>+0(SB)/4, $0x46677d41
+DATA const46677d41<>+4(SB)/4, $0x46677d41
+DATA const46677d41<>+8(SB)/4, $0x46677d41
+DATA const46677d41<>+12(SB)/4, $0x46677d41
+DATA const46677d41<>+16(SB)/4, $0x46677d41
+DATA const46677d41<>+20(SB)/4, $0x46677d41
+DATA const46677d41<>+24(SB)/4, $0x46677d41
+DATA const46677d41<>+28(SB)/4, $0x46677d41
+GLOBL const46677d41<>(SB), RODATA|NOPTR, $32
+
+DATA const47322173<>+0(SB)/4, $0x47322173
+DATA const47322173<>+4(SB)/4, $0x47322173
+DATA const47322173<>+8(SB)/4, $0x47322173
+DATA const47322173<>+12(SB)/4, $0x47322173
+DATA const47322173<>+16(SB)/4, $0x47322173
+DATA const47322173<>+20(SB)/4, $0x47322173
+DATA const47322173<>+24(SB)/4, $0x47322173
+DATA const47322173<>+28(SB)/4, $0x47322173
+GLOBL const47322173<>(SB), RODATA|NOPTR, $32
+
+DATA const477ffa19<>+0(SB)/4, $0x477ffa19
+DATA const477ffa19<>+4(SB)/4, $0x477ffa19
+DATA const477ffa19<>+8(SB)/4, $0x477ffa19
+DATA const477ffa19<>+12(SB)/4, $0x477ffa19
+DATA const477ffa19<>+16(SB)/4, $0x477ffa19
+DATA const477ffa19<>+20(SB)/4, $0x477ffa19
+DATA const477ffa19<>+24(SB)/4, $0x477ffa19
+DATA const477ffa19<>+28(SB)/4, $0x477ffa19
+GLOBL const477ffa19<>(SB), RODATA|NOPTR, $32

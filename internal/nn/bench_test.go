@@ -97,13 +97,32 @@ func BenchmarkAttend(b *testing.B) {
 	}
 }
 
+func BenchmarkAttendInt8(b *testing.B) {
+	r := newRand()
+	for _, n := range []int{1500, 550, 250} {
+		each(b, fmt.Sprintf("%dx%dx64", n, n), func(b *testing.B, v isa) {
+			if !v.multipliesBytes() {
+				b.Skip("plain Go")
+			}
+			q, kv, dst := normal(r, n*headRow), normal(r, n*headRow), make([]float32, n*384)
+			a := newAttention(v, n, 64)
+			a.bytes = newByteAttention(n, 64)
+			for b.Loop() {
+				a.Attend(dst, 384, q, headRow, kv[384:], headRow, kv[768:], headRow, n, n, 64, 0.125)
+			}
+			rate(b, 4*n*n*64, "GOP/s")
+		})
+	}
+}
+
 func BenchmarkVectors(b *testing.B) {
 	r := newRand()
 	const n = 1500
 	x, y, z, dst := normal(r, n), normal(r, n), normal(r, n), make([]float32, n)
-	half := make([]uint16, n)
+	half, bytes := make([]uint16, n), make([]uint8, n)
 	var sink float32
 	for name, f := range map[string]func(v isa){
+		"toBytes":     func(v isa) { v.toBytes(bytes, x) },
 		"Softmax":     func(v isa) { copy(dst, x); v.softmax(dst) },
 		"GELU":        func(v isa) { copy(dst, x); v.gelu(dst) },
 		"LayerNorm":   func(v isa) { v.layerNorm(dst, x, y, z) },

@@ -131,6 +131,12 @@ func TestBoundsProducts(t *testing.T) {
 				h.bias = guarded(g, h.bias)
 				h.Mul(gd, ga, m)
 				equal(t, "Half.Mul", gd, dst)
+
+				i8 := newInt8(v, b, normal(r, s.n), s.n, s.k)
+				i8.Mul(dst, a, m)
+				i8.w, i8.cols = guarded(g, i8.w), guarded(g, i8.cols)
+				i8.Mul(gd, ga, m)
+				equal(t, "Int8.Mul", gd, dst)
 			}
 		}
 	})
@@ -159,6 +165,43 @@ func TestBoundsLSTMGates(t *testing.T) {
 			v.lstmGates(gh, gc, gg)
 			equal(t, "c", gc, c)
 			equal(t, "h", gh, h)
+		}
+	})
+}
+
+func TestBoundsBytes(t *testing.T) {
+	forEachGuard(t, func(t *testing.T, v isa, g guard, r *rand.Rand) {
+		for _, s := range []struct{ m, n, d int }{{6, 1, 1}, {7, 30, 64}, {15, 17, 7}, {16, 66, 30}, {29, 270, 64}} {
+			q, k, x, dst := normal(r, s.m*s.d), normal(r, s.n*s.d), normal(r, s.n*s.d), make([]float32, s.m*s.d)
+			gq, gk, gx, gd := guarded(g, q), guarded(g, k), guarded(g, x), guarded(g, dst)
+			a := newAttention(v, s.n, s.d)
+			a.bytes = newByteAttention(s.n, s.d)
+			a.Attend(dst, s.d, q, s.d, k, s.d, x, s.d, s.m, s.n, s.d, 1)
+			b := a.bytes
+			b.keys, b.keyCols, b.values, b.valueCols = guarded(g, b.keys), guarded(g, b.keyCols), guarded(g, b.values), guarded(g, b.valueCols)
+			b.key, b.queries, b.scores = guarded(g, b.key), guarded(g, b.queries), guarded(g, b.scores)
+			b.high, b.low = guarded(g, b.high), guarded(g, b.low)
+			a.Attend(gd, s.d, gq, s.d, gk, s.d, gx, s.d, s.m, s.n, s.d, 1)
+			equal(t, "Attend", gd, dst)
+		}
+		for _, n := range lengths()[1:] {
+			x := normal(r, n)
+			gx := guarded(g, x)
+			u, s, low := make([]uint8, n), make([]int8, n), make([]uint8, n)
+			gu, gs, gl := guarded(g, u), guarded(g, s), guarded(g, low)
+			if v.toBytes(u, x) != v.toBytes(gu, gx) || string(u) != string(gu) {
+				t.Fatalf("toBytes of %d", n)
+			}
+			v.toSigned(s, x)
+			v.toSigned(gs, gx)
+			for i, b := range gs {
+				if b != s[i] {
+					t.Fatalf("toSigned of %d: byte %d", n, i)
+				}
+			}
+			if v.powers(u, low, x) != v.powers(gu, gl, gx) || string(u) != string(gu) || string(low) != string(gl) {
+				t.Fatalf("powers of %d", n)
+			}
 		}
 	})
 }

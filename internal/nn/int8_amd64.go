@@ -57,3 +57,36 @@ func (v isa) gemmInt8(m, n, k int, a []uint8, rows []int8Row, b []int8, cols []i
 		gemmInt8x14VNNI(n, k, &a[0], &rows[0].step, &b[0], &cols[0].step[0], &c[0], ldc, add, ahead)
 	}
 }
+
+func (v isa) toSigned(dst []int8, x []float32) (step, sum float32) {
+	if v < vnni || len(x) == 0 {
+		return toSignedGo(dst, x)
+	}
+	return toSignedAVX512(len(x), &dst[0], &x[0])
+}
+
+func (v isa) columnMax(dst, x []float32, ld, n int) {
+	if v < vnni {
+		columnMaxGo(dst, x, ld, n)
+		return
+	}
+	columnMaxAVX512(n, len(dst), &dst[0], &x[0], ld)
+}
+
+func (v isa) packBytes(dst []int8, x []float32, ld, n int, inverse []float32) {
+	whole := n &^ 3
+	if v < vnni {
+		whole = 0
+	}
+	if whole > 0 {
+		packBytesAVX512(whole/4, len(inverse), &dst[0], &x[0], ld, &inverse[0])
+	}
+	packBytesGo(dst, x, ld, whole, n, inverse)
+}
+
+func (v isa) powers(high, low []uint8, x []float32) float32 {
+	if v < vnni || len(x) == 0 {
+		return powersGo(high, low, x)
+	}
+	return powersAVX512(len(x), &high[0], &low[0], &x[0])
+}

@@ -14,6 +14,10 @@ func avx512(c constants) {
 		gemmInt8(m)
 	}
 	toBytes(c)
+	toSigned(c)
+	columnMax(c)
+	packBytes(c)
+	powers(c)
 }
 
 func vminps(a, b, c Op) { VMINPS(a, b, c) }
