@@ -1,6 +1,9 @@
 package whisper
 
 import (
+	"slices"
+	"strings"
+
 	"sidetone/asr/whisper/model"
 )
 
@@ -28,6 +31,21 @@ const (
 	// oddNoSpeech is enough for text that is odd by itself: a loop is sure of
 	// its words.
 	oddNoSpeech = 0.5
+	// Doubt joins both: the probability of no speech, and doubtWeight times
+	// what the text lacks in log probability. Of 300 finals of up to fewWords
+	// words that people really said, one, misheard, has more than 1.21; of
+	// those made of noise, tones and animals most do.
+	doubtWeight = 0.7
+	maxDoubt    = 1.22
+	fewWords    = 3
+	// A few words of which one is next to impossible need less doubt, and the
+	// stock phrases that Whisper learnt from the ends of subtitles, and says of
+	// nothing, must be sure of themselves: "Thank you." that is said has words
+	// of 0.9, "Thank you." that is not begins with 0.05.
+	weakWord   = 0.06
+	weakDoubt  = 0.95
+	stockWord  = 0.3
+	stockDoubt = 0.8
 	// maxRate is a rate of words that no talker keeps up, moreWords what a
 	// short utterance may have on top.
 	maxRate   = 6.0
@@ -49,10 +67,45 @@ func examine(r *model.Result, seconds float64, context int) verdict {
 	} else if r.Truncated || float64(len(words)) > maxRate*seconds+moreWords {
 		v = excess
 	}
-	if r.NoSpeechProb > maxNoSpeech && r.AvgLogProb < minLogProb || r.NoSpeechProb > oddNoSpeech && v != fine {
+	switch {
+	case r.NoSpeechProb > maxNoSpeech && r.AvgLogProb < minLogProb,
+		r.NoSpeechProb > oddNoSpeech && v != fine,
+		unlikely(r, words):
 		return noSpeech
 	}
 	return v
+}
+
+// unlikely says that a text of a few words, or a stock phrase, is not sure
+// enough of itself to have been said. Longer ones are left to the thresholds
+// of the reference: in noise people are understood badly, but they speak.
+func unlikely(r *model.Result, words []string) bool {
+	weakest := float32(1)
+	for _, w := range r.Words {
+		if normal(w.Text) != "" {
+			weakest = min(weakest, w.Prob)
+		}
+	}
+	doubt := r.NoSpeechProb - doubtWeight*r.AvgLogProb
+	switch {
+	case isStock(words):
+		return weakest < stockWord || doubt > stockDoubt
+	case len(words) == 0 || len(words) > fewWords:
+		return false
+	}
+	return doubt > maxDoubt || weakest < weakWord && doubt > weakDoubt
+}
+
+// isStock knows what Whisper says of silence and noise, most of it from
+// subtitles' last lines, of beeps and of laughter.
+func isStock(words []string) bool {
+	switch strings.Join(slices.Compact(slices.Clone(words)), " ") {
+	case "you", "thank you", "thank you very much", "thank you so much", "thank you for watching",
+		"thanks for watching", "thank you for listening", "bye", "see you next time",
+		"please subscribe", "subtitles by the amaraorg community", "beep", "ha", "haha":
+		return true
+	}
+	return false
 }
 
 // loop finds words that repeat without a break and says where the first
