@@ -12,6 +12,7 @@ import (
 
 	"sidetone/asr"
 	"sidetone/asr/asrtest"
+	"sidetone/asr/remote/vosk"
 	"sidetone/internal/leaktest"
 	"sidetone/internal/pcm"
 )
@@ -427,6 +428,25 @@ func TestBothFail(t *testing.T) {
 			t.Errorf("Finish: %v", err)
 		}
 	})
+}
+
+// A vosk-server that is not there: every final is the fallback's.
+func TestUnreachableServer(t *testing.T) {
+	primary, err := vosk.New(vosk.Config{URL: "ws://127.0.0.1:1", GiveUp: time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := join(t, primary, &asrtest.Fake{}, Config{})
+	l := newLeg(t, e)
+	l.say(1, 2, 3)
+	l.say(4, 5)
+	if err := errors.Join(l.start(6, 7), l.finish()); err != nil {
+		t.Fatal(err)
+	}
+	l.want("w1 w2 w3", "w4 w5", "w6 w7")
+	if n := e.Stats().Failures.Load(); n != 1 {
+		t.Errorf("%d failures", n)
+	}
 }
 
 // A day of silence keeps no more than what a Begin may reach back for.
