@@ -187,3 +187,13 @@ func packBytesAVX512(groups int, cols int, dst *int8, x *float32, ld int, invers
 //
 //go:noescape
 func powersAVX512(n int, high *uint8, low *uint8, x *float32) float32
+
+// softmaxAVX512 replaces x[n] by its softmax; n is at least 1.
+//
+//go:noescape
+func softmaxAVX512(n int, x *float32)
+
+// geluAVX512 replaces x[n] by its GELU.
+//
+//go:noescape
+func geluAVX512(n int, x *float32)

@@ -7233,19 +7233,21 @@ TEXT ·powersAVX512(SB), NOSPLIT, $0-36
 	MOVQ         low+16(FP), DX
 	MOVQ         x+24(FP), BX
 	VPBROADCASTD constff800000<>+0(SB), Z0
-	VMOVAPS      Z0, Z1
+	VMOVAPS      Z0, Z2
 	VMOVAPS      Z0, Z0
 	MOVQ         BX, SI
 	MOVQ         AX, DI
 
 wide:
-	CMPQ   DI, $0x20
-	JLT    narrow
-	VMAXPS (SI), Z1, Z1
-	VMAXPS 64(SI), Z0, Z0
-	ADDQ   $0x00000080, SI
-	SUBQ   $0x20, DI
-	JMP    wide
+	CMPQ    DI, $0x20
+	JLT     narrow
+	VMOVUPS (SI), Z3
+	VMOVUPS 64(SI), Z4
+	VMAXPS  Z2, Z3, Z2
+	VMAXPS  Z0, Z4, Z0
+	ADDQ    $0x00000080, SI
+	SUBQ    $0x20, DI
+	JMP     wide
 
 narrow:
 	XORQ R8, R8
@@ -7254,33 +7256,35 @@ narrow:
 	ANDQ $0x0f, DI
 
 maxloop:
-	CMPQ   R8, R9
-	JGE    maxtail
-	VMAXPS (SI)(R8*4), Z1, Z1
-	ADDQ   $0x10, R8
-	JMP    maxloop
+	CMPQ    R8, R9
+	JGE     maxtail
+	VMOVUPS (SI)(R8*4), Z3
+	VMAXPS  Z2, Z3, Z2
+	ADDQ    $0x10, R8
+	JMP     maxloop
 
 maxtail:
-	TESTQ  DI, DI
-	JZ     maxdone
-	MOVQ   $-1, R9
-	BZHIL  DI, R9, R9
-	KMOVW  R9, K1
-	VMAXPS (SI)(R8*4), Z1, K1, Z1
+	TESTQ     DI, DI
+	JZ        maxdone
+	MOVQ      $-1, R9
+	BZHIL     DI, R9, R9
+	KMOVW     R9, K1
+	VMOVUPS.Z (SI)(R8*4), K1, Z3
+	VMAXPS    Z2, Z3, K1, Z2
 
 maxdone:
-	VMAXPS        Z0, Z1, Z1
-	VEXTRACTF64X4 $0x01, Z1, Y0
-	VMAXPS        Y0, Y1, Y0
-	VEXTRACTF128  $0x01, Y0, X1
-	VMAXPS        X1, X0, X1
-	VPERMILPS     $0x4e, X1, X0
-	VMAXPS        X0, X1, X1
-	VPERMILPS     $0xb1, X1, X0
-	VMAXPS        X0, X1, X1
-	VBROADCASTSS  X1, Z0
-	VPXORD        Z2, Z2, Z2
-	VPBROADCASTD  const459fcaaf<>+0(SB), Z1
+	VMAXPS        Z0, Z2, Z2
+	VEXTRACTF64X4 $0x01, Z2, Y0
+	VMAXPS        Y0, Y2, Y0
+	VEXTRACTF128  $0x01, Y0, X2
+	VMAXPS        X2, X0, X2
+	VPERMILPS     $0x4e, X2, X0
+	VMAXPS        X0, X2, X2
+	VPERMILPS     $0xb1, X2, X0
+	VMAXPS        X0, X2, X2
+	VBROADCASTSS  X2, Z0
+	VPXORD        Z1, Z1, Z1
+	VPBROADCASTD  const459fcaaf<>+0(SB), Z2
 	VPBROADCASTD  const46677d41<>+0(SB), Z3
 	VPBROADCASTD  const47322173<>+0(SB), Z4
 	VPBROADCASTD  const477ffa19<>+0(SB), Z5
@@ -7295,12 +7299,12 @@ powersloop:
 	VMOVUPS     (BX)(SI*4), Z6
 	VSUBPS      Z0, Z6, Z6
 	VREDUCEPS   $0x09, Z6, Z7
-	VMOVAPS     Z1, Z8
+	VMOVAPS     Z2, Z8
 	VFMADD213PS Z3, Z7, Z8
 	VFMADD213PS Z4, Z7, Z8
 	VFMADD213PS Z5, Z7, Z8
 	VSCALEFPS   Z6, Z8, Z8
-	VADDPS      Z8, Z2, Z2
+	VADDPS      Z8, Z1, Z1
 	VCVTPS2DQ   Z8, Z8
 	VPMOVDB     Z8, (DX)(SI*1)
 	VPSRLD      $0x08, Z8, Z8
@@ -7317,20 +7321,20 @@ powerstail:
 	VMOVUPS.Z   (BX)(SI*4), K1, Z6
 	VSUBPS      Z0, Z6, Z6
 	VREDUCEPS   $0x09, Z6, Z0
-	VMOVAPS     Z1, Z1
-	VFMADD213PS Z3, Z0, Z1
-	VFMADD213PS Z4, Z0, Z1
-	VFMADD213PS Z5, Z0, Z1
-	VSCALEFPS   Z6, Z1, Z1
-	VADDPS      Z1, Z2, K1, Z2
-	VCVTPS2DQ   Z1, Z1
-	VPMOVDB     Z1, K1, (DX)(SI*1)
-	VPSRLD      $0x08, Z1, Z1
-	VPMOVDB     Z1, K1, (CX)(SI*1)
+	VMOVAPS     Z2, Z2
+	VFMADD213PS Z3, Z0, Z2
+	VFMADD213PS Z4, Z0, Z2
+	VFMADD213PS Z5, Z0, Z2
+	VSCALEFPS   Z6, Z2, Z2
+	VADDPS      Z2, Z1, K1, Z1
+	VCVTPS2DQ   Z2, Z2
+	VPMOVDB     Z2, K1, (DX)(SI*1)
+	VPSRLD      $0x08, Z2, Z2
+	VPMOVDB     Z2, K1, (CX)(SI*1)
 
 powersdone:
-	VEXTRACTF64X4 $0x01, Z2, Y0
-	VADDPS        Y0, Y2, Y0
+	VEXTRACTF64X4 $0x01, Z1, Y0
+	VADDPS        Y0, Y1, Y0
 	VEXTRACTF128  $0x01, Y0, X1
 	VADDPS        X1, X0, X1
 	VPERMILPS     $0x4e, X1, X0
@@ -7390,3 +7394,452 @@ DATA const477ffa19<>+20(SB)/4, $0x477ffa19
 DATA const477ffa19<>+24(SB)/4, $0x477ffa19
 DATA const477ffa19<>+28(SB)/4, $0x477ffa19
 GLOBL const477ffa19<>(SB), RODATA|NOPTR, $32
+
+// func softmaxAVX512(n int, x *float32)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·softmaxAVX512(SB), NOSPLIT, $0-16
+	MOVQ         n+0(FP), AX
+	MOVQ         x+8(FP), CX
+	VPBROADCASTD constff800000<>+0(SB), Z0
+	VMOVAPS      Z0, Z2
+	VMOVAPS      Z0, Z0
+	MOVQ         CX, DX
+	MOVQ         AX, BX
+
+wide:
+	CMPQ    BX, $0x20
+	JLT     narrow
+	VMOVUPS (DX), Z3
+	VMOVUPS 64(DX), Z4
+	VMAXPS  Z2, Z3, Z2
+	VMAXPS  Z0, Z4, Z0
+	ADDQ    $0x00000080, DX
+	SUBQ    $0x20, BX
+	JMP     wide
+
+narrow:
+	XORQ SI, SI
+	MOVQ BX, DI
+	ANDQ $-16, DI
+	ANDQ $0x0f, BX
+
+maxloop:
+	CMPQ    SI, DI
+	JGE     maxtail
+	VMOVUPS (DX)(SI*4), Z3
+	VMAXPS  Z2, Z3, Z2
+	ADDQ    $0x10, SI
+	JMP     maxloop
+
+maxtail:
+	TESTQ     BX, BX
+	JZ        maxdone
+	MOVQ      $-1, DI
+	BZHIL     BX, DI, DI
+	KMOVW     DI, K1
+	VMOVUPS.Z (DX)(SI*4), K1, Z3
+	VMAXPS    Z2, Z3, K1, Z2
+
+maxdone:
+	VMAXPS        Z0, Z2, Z2
+	VEXTRACTF64X4 $0x01, Z2, Y0
+	VMAXPS        Y0, Y2, Y0
+	VEXTRACTF128  $0x01, Y0, X2
+	VMAXPS        X2, X0, X2
+	VPERMILPS     $0x4e, X2, X0
+	VMAXPS        X0, X2, X2
+	VPERMILPS     $0xb1, X2, X0
+	VMAXPS        X0, X2, X2
+	VBROADCASTSS  X2, Z0
+	VPXORD        Z1, Z1, Z1
+	VPBROADCASTD  const3fb8aa3b<>+0(SB), Z2
+	VPBROADCASTD  const3f317218<>+0(SB), Z3
+	VPBROADCASTD  constc2aeac4f<>+0(SB), Z4
+	VPBROADCASTD  const3ab511a9<>+0(SB), Z5
+	VPBROADCASTD  const3c091d36<>+0(SB), Z6
+	VPBROADCASTD  const3d2aac7a<>+0(SB), Z7
+	VPBROADCASTD  const3e2aaa48<>+0(SB), Z8
+	VPBROADCASTD  const3efffffe<>+0(SB), Z9
+	VPBROADCASTD  const3f800000<>+0(SB), Z10
+	VPBROADCASTD  const3f800000<>+0(SB), Z11
+	XORQ          DX, DX
+	MOVQ          AX, BX
+	ANDQ          $-16, BX
+	MOVQ          AX, SI
+	ANDQ          $0x0f, SI
+
+exploop:
+	CMPQ         DX, BX
+	JGE          exptail
+	VMOVUPS      (CX)(DX*4), Z12
+	VSUBPS       Z0, Z12, Z12
+	VCMPPS       $0x15, Z4, Z12, K1
+	VMULPS       Z2, Z12, Z13
+	VRNDSCALEPS  $0x08, Z13, Z13
+	VFNMADD231PS Z3, Z13, Z12
+	VMOVAPS      Z5, Z14
+	VFMADD213PS  Z6, Z12, Z14
+	VFMADD213PS  Z7, Z12, Z14
+	VFMADD213PS  Z8, Z12, Z14
+	VFMADD213PS  Z9, Z12, Z14
+	VFMADD213PS  Z10, Z12, Z14
+	VFMADD213PS  Z11, Z12, Z14
+	VSCALEFPS.Z  Z13, Z14, K1, Z12
+	VADDPS       Z12, Z1, Z1
+	VMOVUPS      Z12, (CX)(DX*4)
+	ADDQ         $0x10, DX
+	JMP          exploop
+
+exptail:
+	TESTQ        SI, SI
+	JZ           expdone
+	MOVQ         $-1, BX
+	BZHIL        SI, BX, BX
+	KMOVW        BX, K1
+	VMOVUPS.Z    (CX)(DX*4), K1, Z12
+	VSUBPS       Z0, Z12, Z12
+	VCMPPS       $0x15, Z4, Z12, K2
+	VMULPS       Z2, Z12, Z0
+	VRNDSCALEPS  $0x08, Z0, Z0
+	VFNMADD231PS Z3, Z0, Z12
+	VMOVAPS      Z5, Z2
+	VFMADD213PS  Z6, Z12, Z2
+	VFMADD213PS  Z7, Z12, Z2
+	VFMADD213PS  Z8, Z12, Z2
+	VFMADD213PS  Z9, Z12, Z2
+	VFMADD213PS  Z10, Z12, Z2
+	VFMADD213PS  Z11, Z12, Z2
+	VSCALEFPS.Z  Z0, Z2, K2, Z12
+	VADDPS       Z12, Z1, K1, Z1
+	VMOVUPS      Z12, K1, (CX)(DX*4)
+
+expdone:
+	VEXTRACTF64X4 $0x01, Z1, Y0
+	VADDPS        Y0, Y1, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X1, X0, X1
+	VPERMILPS     $0x4e, X1, X0
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0xb1, X1, X0
+	VADDPS        X0, X1, X1
+	VBROADCASTSS  X1, Z1
+	VDIVPS        Z1, Z11, Z0
+	XORQ          DX, DX
+	MOVQ          AX, BX
+	ANDQ          $-16, BX
+	ANDQ          $0x0f, AX
+
+scaleloop:
+	CMPQ    DX, BX
+	JGE     scaletail
+	VMOVUPS (CX)(DX*4), Z1
+	VMULPS  Z0, Z1, Z1
+	VMOVUPS Z1, (CX)(DX*4)
+	ADDQ    $0x10, DX
+	JMP     scaleloop
+
+scaletail:
+	TESTQ     AX, AX
+	JZ        scaledone
+	MOVQ      $-1, BX
+	BZHIL     AX, BX, BX
+	KMOVW     BX, K1
+	VMOVUPS.Z (CX)(DX*4), K1, Z1
+	VMULPS    Z0, Z1, Z1
+	VMOVUPS   Z1, K1, (CX)(DX*4)
+
+scaledone:
+	VZEROUPPER
+	RET
+
+DATA const3fb8aa3b<>+0(SB)/4, $0x3fb8aa3b
+DATA const3fb8aa3b<>+4(SB)/4, $0x3fb8aa3b
+DATA const3fb8aa3b<>+8(SB)/4, $0x3fb8aa3b
+DATA const3fb8aa3b<>+12(SB)/4, $0x3fb8aa3b
+DATA const3fb8aa3b<>+16(SB)/4, $0x3fb8aa3b
+DATA const3fb8aa3b<>+20(SB)/4, $0x3fb8aa3b
+DATA const3fb8aa3b<>+24(SB)/4, $0x3fb8aa3b
+DATA const3fb8aa3b<>+28(SB)/4, $0x3fb8aa3b
+GLOBL const3fb8aa3b<>(SB), RODATA|NOPTR, $32
+
+DATA const3f317218<>+0(SB)/4, $0x3f317218
+DATA const3f317218<>+4(SB)/4, $0x3f317218
+DATA const3f317218<>+8(SB)/4, $0x3f317218
+DATA const3f317218<>+12(SB)/4, $0x3f317218
+DATA const3f317218<>+16(SB)/4, $0x3f317218
+DATA const3f317218<>+20(SB)/4, $0x3f317218
+DATA const3f317218<>+24(SB)/4, $0x3f317218
+DATA const3f317218<>+28(SB)/4, $0x3f317218
+GLOBL const3f317218<>(SB), RODATA|NOPTR, $32
+
+DATA constc2aeac4f<>+0(SB)/4, $0xc2aeac4f
+DATA constc2aeac4f<>+4(SB)/4, $0xc2aeac4f
+DATA constc2aeac4f<>+8(SB)/4, $0xc2aeac4f
+DATA constc2aeac4f<>+12(SB)/4, $0xc2aeac4f
+DATA constc2aeac4f<>+16(SB)/4, $0xc2aeac4f
+DATA constc2aeac4f<>+20(SB)/4, $0xc2aeac4f
+DATA constc2aeac4f<>+24(SB)/4, $0xc2aeac4f
+DATA constc2aeac4f<>+28(SB)/4, $0xc2aeac4f
+GLOBL constc2aeac4f<>(SB), RODATA|NOPTR, $32
+
+DATA const3ab511a9<>+0(SB)/4, $0x3ab511a9
+DATA const3ab511a9<>+4(SB)/4, $0x3ab511a9
+DATA const3ab511a9<>+8(SB)/4, $0x3ab511a9
+DATA const3ab511a9<>+12(SB)/4, $0x3ab511a9
+DATA const3ab511a9<>+16(SB)/4, $0x3ab511a9
+DATA const3ab511a9<>+20(SB)/4, $0x3ab511a9
+DATA const3ab511a9<>+24(SB)/4, $0x3ab511a9
+DATA const3ab511a9<>+28(SB)/4, $0x3ab511a9
+GLOBL const3ab511a9<>(SB), RODATA|NOPTR, $32
+
+DATA const3c091d36<>+0(SB)/4, $0x3c091d36
+DATA const3c091d36<>+4(SB)/4, $0x3c091d36
+DATA const3c091d36<>+8(SB)/4, $0x3c091d36
+DATA const3c091d36<>+12(SB)/4, $0x3c091d36
+DATA const3c091d36<>+16(SB)/4, $0x3c091d36
+DATA const3c091d36<>+20(SB)/4, $0x3c091d36
+DATA const3c091d36<>+24(SB)/4, $0x3c091d36
+DATA const3c091d36<>+28(SB)/4, $0x3c091d36
+GLOBL const3c091d36<>(SB), RODATA|NOPTR, $32
+
+DATA const3d2aac7a<>+0(SB)/4, $0x3d2aac7a
+DATA const3d2aac7a<>+4(SB)/4, $0x3d2aac7a
+DATA const3d2aac7a<>+8(SB)/4, $0x3d2aac7a
+DATA const3d2aac7a<>+12(SB)/4, $0x3d2aac7a
+DATA const3d2aac7a<>+16(SB)/4, $0x3d2aac7a
+DATA const3d2aac7a<>+20(SB)/4, $0x3d2aac7a
+DATA const3d2aac7a<>+24(SB)/4, $0x3d2aac7a
+DATA const3d2aac7a<>+28(SB)/4, $0x3d2aac7a
+GLOBL const3d2aac7a<>(SB), RODATA|NOPTR, $32
+
+DATA const3e2aaa48<>+0(SB)/4, $0x3e2aaa48
+DATA const3e2aaa48<>+4(SB)/4, $0x3e2aaa48
+DATA const3e2aaa48<>+8(SB)/4, $0x3e2aaa48
+DATA const3e2aaa48<>+12(SB)/4, $0x3e2aaa48
+DATA const3e2aaa48<>+16(SB)/4, $0x3e2aaa48
+DATA const3e2aaa48<>+20(SB)/4, $0x3e2aaa48
+DATA const3e2aaa48<>+24(SB)/4, $0x3e2aaa48
+DATA const3e2aaa48<>+28(SB)/4, $0x3e2aaa48
+GLOBL const3e2aaa48<>(SB), RODATA|NOPTR, $32
+
+DATA const3efffffe<>+0(SB)/4, $0x3efffffe
+DATA const3efffffe<>+4(SB)/4, $0x3efffffe
+DATA const3efffffe<>+8(SB)/4, $0x3efffffe
+DATA const3efffffe<>+12(SB)/4, $0x3efffffe
+DATA const3efffffe<>+16(SB)/4, $0x3efffffe
+DATA const3efffffe<>+20(SB)/4, $0x3efffffe
+DATA const3efffffe<>+24(SB)/4, $0x3efffffe
+DATA const3efffffe<>+28(SB)/4, $0x3efffffe
+GLOBL const3efffffe<>(SB), RODATA|NOPTR, $32
+
+DATA const3f800000<>+0(SB)/4, $0x3f800000
+DATA const3f800000<>+4(SB)/4, $0x3f800000
+DATA const3f800000<>+8(SB)/4, $0x3f800000
+DATA const3f800000<>+12(SB)/4, $0x3f800000
+DATA const3f800000<>+16(SB)/4, $0x3f800000
+DATA const3f800000<>+20(SB)/4, $0x3f800000
+DATA const3f800000<>+24(SB)/4, $0x3f800000
+DATA const3f800000<>+28(SB)/4, $0x3f800000
+GLOBL const3f800000<>(SB), RODATA|NOPTR, $32
+
+// func geluAVX512(n int, x *float32)
+// Requires: AVX, AVX512DQ, AVX512F, BMI2
+TEXT ·geluAVX512(SB), NOSPLIT, $0-16
+	MOVQ         n+0(FP), AX
+	MOVQ         x+8(FP), CX
+	VPBROADCASTD const3fb8aa3b<>+0(SB), Z0
+	VPBROADCASTD const3f317218<>+0(SB), Z1
+	VPBROADCASTD constc2aeac4f<>+0(SB), Z2
+	VPBROADCASTD const3ab511a9<>+0(SB), Z3
+	VPBROADCASTD const3c091d36<>+0(SB), Z4
+	VPBROADCASTD const3d2aac7a<>+0(SB), Z5
+	VPBROADCASTD const3e2aaa48<>+0(SB), Z6
+	VPBROADCASTD const3efffffe<>+0(SB), Z7
+	VPBROADCASTD const3f800000<>+0(SB), Z8
+	VPBROADCASTD const3f800000<>+0(SB), Z9
+	VPBROADCASTD const7fffffff<>+0(SB), Z10
+	VPBROADCASTD const41a00000<>+0(SB), Z11
+	VPBROADCASTD constbf000000<>+0(SB), Z12
+	VPBROADCASTD const40000000<>+0(SB), Z13
+	VPBROADCASTD const3e6d3388<>+0(SB), Z14
+	VPBROADCASTD const3f07dc22<>+0(SB), Z15
+	VPBROADCASTD constbf3a00e3<>+0(SB), Z16
+	VPBROADCASTD const3f35f0e3<>+0(SB), Z17
+	VPBROADCASTD constbe11a98e<>+0(SB), Z18
+	VPBROADCASTD const3e027906<>+0(SB), Z19
+	VPXORD       Z20, Z20, Z20
+	XORQ         DX, DX
+	MOVQ         AX, BX
+	ANDQ         $-16, BX
+	ANDQ         $0x0f, AX
+
+loop:
+	CMPQ         DX, BX
+	JGE          tail
+	VMOVUPS      (CX)(DX*4), Z21
+	VANDPS       Z10, Z21, Z22
+	VMINPS       Z11, Z22, Z22
+	VMULPS       Z12, Z22, Z23
+	VMULPS       Z22, Z23, Z23
+	VCMPPS       $0x15, Z2, Z23, K1
+	VMULPS       Z0, Z23, Z24
+	VRNDSCALEPS  $0x08, Z24, Z24
+	VFNMADD231PS Z1, Z24, Z23
+	VMOVAPS      Z3, Z25
+	VFMADD213PS  Z4, Z23, Z25
+	VFMADD213PS  Z5, Z23, Z25
+	VFMADD213PS  Z6, Z23, Z25
+	VFMADD213PS  Z7, Z23, Z25
+	VFMADD213PS  Z8, Z23, Z25
+	VFMADD213PS  Z9, Z23, Z25
+	VSCALEFPS.Z  Z24, Z25, K1, Z23
+	VMOVAPS      Z14, Z24
+	VFMADD213PS  Z9, Z22, Z24
+	VRCP14PS     Z24, Z25
+	VFNMADD213PS Z13, Z25, Z24
+	VMULPS       Z24, Z25, Z25
+	VMOVAPS      Z15, Z24
+	VFMADD213PS  Z16, Z25, Z24
+	VFMADD213PS  Z17, Z25, Z24
+	VFMADD213PS  Z18, Z25, Z24
+	VFMADD213PS  Z19, Z25, Z24
+	VMULPS       Z25, Z24, Z24
+	VMULPS       Z23, Z24, Z24
+	VMAXPS       Z21, Z20, Z21
+	VFNMADD231PS Z24, Z22, Z21
+	VMOVUPS      Z21, (CX)(DX*4)
+	ADDQ         $0x10, DX
+	JMP          loop
+
+tail:
+	TESTQ        AX, AX
+	JZ           done
+	MOVQ         $-1, BX
+	BZHIL        AX, BX, BX
+	KMOVW        BX, K1
+	VMOVUPS.Z    (CX)(DX*4), K1, Z21
+	VANDPS       Z10, Z21, Z10
+	VMINPS       Z11, Z10, Z10
+	VMULPS       Z12, Z10, Z11
+	VMULPS       Z10, Z11, Z11
+	VCMPPS       $0x15, Z2, Z11, K2
+	VMULPS       Z0, Z11, Z0
+	VRNDSCALEPS  $0x08, Z0, Z0
+	VFNMADD231PS Z1, Z0, Z11
+	VMOVAPS      Z3, Z1
+	VFMADD213PS  Z4, Z11, Z1
+	VFMADD213PS  Z5, Z11, Z1
+	VFMADD213PS  Z6, Z11, Z1
+	VFMADD213PS  Z7, Z11, Z1
+	VFMADD213PS  Z8, Z11, Z1
+	VFMADD213PS  Z9, Z11, Z1
+	VSCALEFPS.Z  Z0, Z1, K2, Z11
+	VMOVAPS      Z14, Z0
+	VFMADD213PS  Z9, Z10, Z0
+	VRCP14PS     Z0, Z1
+	VFNMADD213PS Z13, Z1, Z0
+	VMULPS       Z0, Z1, Z1
+	VMOVAPS      Z15, Z0
+	VFMADD213PS  Z16, Z1, Z0
+	VFMADD213PS  Z17, Z1, Z0
+	VFMADD213PS  Z18, Z1, Z0
+	VFMADD213PS  Z19, Z1, Z0
+	VMULPS       Z1, Z0, Z0
+	VMULPS       Z11, Z0, Z0
+	VMAXPS       Z21, Z20, Z21
+	VFNMADD231PS Z0, Z10, Z21
+	VMOVUPS      Z21, K1, (CX)(DX*4)
+
+done:
+	VZEROUPPER
+	RET
+
+DATA const41a00000<>+0(SB)/4, $0x41a00000
+DATA const41a00000<>+4(SB)/4, $0x41a00000
+DATA const41a00000<>+8(SB)/4, $0x41a00000
+DATA const41a00000<>+12(SB)/4, $0x41a00000
+DATA const41a00000<>+16(SB)/4, $0x41a00000
+DATA const41a00000<>+20(SB)/4, $0x41a00000
+DATA const41a00000<>+24(SB)/4, $0x41a00000
+DATA const41a00000<>+28(SB)/4, $0x41a00000
+GLOBL const41a00000<>(SB), RODATA|NOPTR, $32
+
+DATA constbf000000<>+0(SB)/4, $0xbf000000
+DATA constbf000000<>+4(SB)/4, $0xbf000000
+DATA constbf000000<>+8(SB)/4, $0xbf000000
+DATA constbf000000<>+12(SB)/4, $0xbf000000
+DATA constbf000000<>+16(SB)/4, $0xbf000000
+DATA constbf000000<>+20(SB)/4, $0xbf000000
+DATA constbf000000<>+24(SB)/4, $0xbf000000
+DATA constbf000000<>+28(SB)/4, $0xbf000000
+GLOBL constbf000000<>(SB), RODATA|NOPTR, $32
+
+DATA const40000000<>+0(SB)/4, $0x40000000
+DATA const40000000<>+4(SB)/4, $0x40000000
+DATA const40000000<>+8(SB)/4, $0x40000000
+DATA const40000000<>+12(SB)/4, $0x40000000
+DATA const40000000<>+16(SB)/4, $0x40000000
+DATA const40000000<>+20(SB)/4, $0x40000000
+DATA const40000000<>+24(SB)/4, $0x40000000
+DATA const40000000<>+28(SB)/4, $0x40000000
+GLOBL const40000000<>(SB), RODATA|NOPTR, $32
+
+DATA const3e6d3388<>+0(SB)/4, $0x3e6d3388
+DATA const3e6d3388<>+4(SB)/4, $0x3e6d3388
+DATA const3e6d3388<>+8(SB)/4, $0x3e6d3388
+DATA const3e6d3388<>+12(SB)/4, $0x3e6d3388
+DATA const3e6d3388<>+16(SB)/4, $0x3e6d3388
+DATA const3e6d3388<>+20(SB)/4, $0x3e6d3388
+DATA const3e6d3388<>+24(SB)/4, $0x3e6d3388
+DATA const3e6d3388<>+28(SB)/4, $0x3e6d3388
+GLOBL const3e6d3388<>(SB), RODATA|NOPTR, $32
+
+DATA const3f07dc22<>+0(SB)/4, $0x3f07dc22
+DATA const3f07dc22<>+4(SB)/4, $0x3f07dc22
+DATA const3f07dc22<>+8(SB)/4, $0x3f07dc22
+DATA const3f07dc22<>+12(SB)/4, $0x3f07dc22
+DATA const3f07dc22<>+16(SB)/4, $0x3f07dc22
+DATA const3f07dc22<>+20(SB)/4, $0x3f07dc22
+DATA const3f07dc22<>+24(SB)/4, $0x3f07dc22
+DATA const3f07dc22<>+28(SB)/4, $0x3f07dc22
+GLOBL const3f07dc22<>(SB), RODATA|NOPTR, $32
+
+DATA constbf3a00e3<>+0(SB)/4, $0xbf3a00e3
+DATA constbf3a00e3<>+4(SB)/4, $0xbf3a00e3
+DATA constbf3a00e3<>+8(SB)/4, $0xbf3a00e3
+DATA constbf3a00e3<>+12(SB)/4, $0xbf3a00e3
+DATA constbf3a00e3<>+16(SB)/4, $0xbf3a00e3
+DATA constbf3a00e3<>+20(SB)/4, $0xbf3a00e3
+DATA constbf3a00e3<>+24(SB)/4, $0xbf3a00e3
+DATA constbf3a00e3<>+28(SB)/4, $0xbf3a00e3
+GLOBL constbf3a00e3<>(SB), RODATA|NOPTR, $32
+
+DATA const3f35f0e3<>+0(SB)/4, $0x3f35f0e3
+DATA const3f35f0e3<>+4(SB)/4, $0x3f35f0e3
+DATA const3f35f0e3<>+8(SB)/4, $0x3f35f0e3
+DATA const3f35f0e3<>+12(SB)/4, $0x3f35f0e3
+DATA const3f35f0e3<>+16(SB)/4, $0x3f35f0e3
+DATA const3f35f0e3<>+20(SB)/4, $0x3f35f0e3
+DATA const3f35f0e3<>+24(SB)/4, $0x3f35f0e3
+DATA const3f35f0e3<>+28(SB)/4, $0x3f35f0e3
+GLOBL const3f35f0e3<>(SB), RODATA|NOPTR, $32
+
+DATA constbe11a98e<>+0(SB)/4, $0xbe11a98e
+DATA constbe11a98e<>+4(SB)/4, $0xbe11a98e
+DATA constbe11a98e<>+8(SB)/4, $0xbe11a98e
+DATA constbe11a98e<>+12(SB)/4, $0xbe11a98e
+DATA constbe11a98e<>+16(SB)/4, $0xbe11a98e
+DATA constbe11a98e<>+20(SB)/4, $0xbe11a98e
+DATA constbe11a98e<>+24(SB)/4, $0xbe11a98e
+DATA constbe11a98e<>+28(SB)/4, $0xbe11a98e
+GLOBL constbe11a98e<>(SB), RODATA|NOPTR, $32
+
+DATA const3e027906<>+0(SB)/4, $0x3e027906
+DATA const3e027906<>+4(SB)/4, $0x3e027906
+DATA const3e027906<>+8(SB)/4, $0x3e027906
+DATA const3e027906<>+12(SB)/4, $0x3e027906
+DATA const3e027906<>+16(SB)/4, $0x3e027906
+DATA const3e027906<>+20(SB)/4, $0x3e027906
+DATA const3e027906<>+24(SB)/4, $0x3e027906
+DATA const3e027906<>+28(SB)/4, $0x3e027906
+GLOBL const3e027906<>(SB), RODATA|NOPTR, $32

@@ -125,19 +125,25 @@ func (v isa) add(dst, x []float32) {
 }
 
 func (v isa) softmax(x []float32) {
-	if v < avx2 || len(x) == 0 {
+	switch {
+	case v < avx2 || len(x) == 0:
 		softmaxGo(x)
-		return
+	case v < avx512:
+		softmaxAVX2(len(x), &x[0])
+	default:
+		softmaxAVX512(len(x), &x[0])
 	}
-	softmaxAVX2(len(x), &x[0])
 }
 
 func (v isa) gelu(x []float32) {
-	if v < avx2 || len(x) == 0 {
+	switch {
+	case v < avx2 || len(x) == 0:
 		geluGo(x)
-		return
+	case v < avx512:
+		geluAVX2(len(x), &x[0])
+	default:
+		geluAVX512(len(x), &x[0])
 	}
-	geluAVX2(len(x), &x[0])
 }
 
 func (v isa) layerNorm(dst, x, gamma, beta []float32) {

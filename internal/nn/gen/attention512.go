@@ -157,38 +157,12 @@ func powers(c constants) {
 	Doc("powersAVX512 writes 65535·2^(x - the largest x) to high and low and returns the sum;",
 		"n is at least 1.")
 	n, high, low, x := param("n"), param("high"), param("low"), param("x")
-	lowest := c.spread(math.Float32bits(float32(math.Inf(-1))))
-	var hi [2]reg.VecVirtual
-	for i := range hi {
-		hi[i] = ZMM()
-		VMOVAPS(lowest, hi[i])
-	}
-	p, left := GP64(), GP64()
-	MOVQ(x, p)
-	MOVQ(n, left)
-	Label("wide")
-	CMPQ(left, Imm(32))
-	JLT(LabelRef("narrow"))
-	VMAXPS(Mem{Base: p}, hi[0], hi[0])
-	VMAXPS(Mem{Base: p, Disp: 64}, hi[1], hi[1])
-	ADDQ(U32(128), p)
-	SUBQ(Imm(32), left)
-	JMP(LabelRef("wide"))
-	Label("narrow")
-	c.each512("max", left, func(i reg.GPVirtual, mask reg.Register) {
-		if mask == nil {
-			VMAXPS(at(p, i), hi[0], hi[0])
-		} else {
-			VMAXPS(at(p, i), hi[0], mask, hi[0])
-		}
-	})
-	VMAXPS(hi[1], hi[0], hi[0])
 	top, sum := ZMM(), ZMM()
-	VBROADCASTSS(fold512(hi[0], vmaxps), top)
+	VBROADCASTSS(c.maximum(n, x), top)
 	VPXORD(sum, sum, sum)
 	poly := []reg.VecVirtual{}
 	for _, k := range exp2 {
-		poly = append(poly, c.spread(math.Float32bits(float32(k*math.MaxUint16))))
+		poly = append(poly, c.spreadFloat(k*math.MaxUint16))
 	}
 	c.each512("powers", n, func(i reg.GPVirtual, mask reg.Register) {
 		v, f, y := ZMM(), ZMM(), ZMM()

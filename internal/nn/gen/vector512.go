@@ -18,6 +18,8 @@ func avx512(c constants) {
 	columnMax(c)
 	packBytes(c)
 	powers(c)
+	softmax512(c)
+	gelu512(c)
 }
 
 func vminps(a, b, c Op) { VMINPS(a, b, c) }
