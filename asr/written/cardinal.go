@@ -138,8 +138,8 @@ func (p *parser) fraction(i int) (end int, digits string) {
 		switch {
 		case t.class == zero || t.class == ones:
 			digits += strconv.FormatInt(t.value, 10)
-		case t.class == figures && allDigits(t.text) && len(digits)+len(t.text) <= 6:
-			digits += t.text
+		case t.class == figures && digits == "" && allDigits(t.text) && len(t.text) <= 6:
+			return i + 1, t.text
 		case (t.class == tens || t.class == teens) && digits == "":
 			q := p.cardinal(i)
 			return q.end, strconv.FormatInt(q.whole, 10)

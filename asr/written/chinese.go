@@ -70,9 +70,9 @@ func (p *parser) hanCardinal(i int) (q quantity, units bool) {
 		}
 		return q, true
 	}
-	var total, section, digit, last int64
-	digit = -1
-	nought := false
+	// section is what stands before 万 or 亿, digit what waits for its unit.
+	var total, section, last int64
+	digit, nought := int64(-1), false
 	for j := i; j < len(p.tokens) && (j == i || p.joined(j)); j++ {
 		s := p.tokens[j].text
 		if d := hanDigit(s); d >= 0 && s != "幺" {
@@ -80,73 +80,53 @@ func (p *parser) hanCardinal(i int) (q quantity, units bool) {
 				// Two digits in a row: 二三十 is a guess, 一二三 a row.
 				return quantity{}, false
 			}
-			if d == 0 {
-				nought = q.end > 0
-				if q.end > 0 {
-					continue
-				}
+			if d == 0 && q.end > 0 {
+				nought = true
+				continue
 			}
-			digit = d
-			q.end = j + 1
+			digit, q.end = d, j+1
 			continue
 		}
 		u := hanUnit(s)
-		if u == 0 || q.end == 0 && u != 10 {
-			break
-		}
-		units = true
 		switch {
-		case u < 1e4 && (last == 0 || last > u):
-			if digit < 0 && (u != 10 || section > 0) {
-				return quantity{}, false
-			}
+		case u == 0 || q.end == 0 && u != 10:
+			return p.hanEnd(q, total+section, digit, last, nought), units
+		case u < 1e4 && (last == 0 || last > u) && (digit >= 0 || u == 10 && section == 0):
 			section += max(digit, 1) * u
-			if digit < 0 {
-				section += u - max(digit, 1)*u
-			}
-			last = u
-		case u >= 1e4 && (total == 0 || total >= u*1e4):
-			section += max(digit, 0)
-			if section == 0 {
-				return quantity{}, false
-			}
-			total += section * u
-			section, last = 0, u
-			if u == 1e4 || u == 1e8 {
-				last = u
-			}
+		case u >= 1e4 && (total == 0 || total >= u*1e4) && section+max(digit, 0) > 0:
+			total += (section + max(digit, 0)) * u
+			section = 0
 		default:
 			return quantity{}, false
 		}
-		digit, nought = -1, false
-		q.end = j + 1
-		if u >= 1e4 {
-			// 三万五: the unit below counts.
-			last = u
-		}
+		// 三万五: the unit below counts.
+		last, digit, nought, units, q.end = u, -1, false, true, j+1
 	}
-	if digit >= 0 {
-		if units && !nought && last > 10 {
-			digit *= last / 10
-		}
-		section += digit
+	return p.hanEnd(q, total+section, digit, last, nought), units
+}
+
+// hanEnd adds to a number what has no unit of its own: its last digit, of which
+// 一百五 has tens, and decimals.
+func (p *parser) hanEnd(q quantity, whole, digit, last int64, nought bool) quantity {
+	if digit > 0 && last > 10 && !nought {
+		digit *= last / 10
 	}
-	q.whole = total + section
-	if q.end > 0 && p.sign(q.end) == "点" {
-		end, frac := q.end+1, ""
-		for ; hanDigit(p.sign(end)) >= 0; end++ {
-			frac += strconv.FormatInt(hanDigit(p.sign(end)), 10)
-		}
-		if frac != "" && hanUnit(p.sign(end)) < 1e4 && (hanUnit(p.sign(end)) == 0) {
-			q.end, q.frac = end, frac
-			if u := hanUnit(p.sign(end)); u > 0 {
-				q.unit, q.end = u, end+1
-			}
-		} else if u := hanUnit(p.sign(end)); frac != "" && u >= 1e4 {
-			q.end, q.frac, q.unit = end+1, frac, u
-		}
+	q.whole = whole + max(digit, 0)
+	if q.end == 0 || p.sign(q.end) != "点" {
+		return q
 	}
-	return q, units
+	end, frac := q.end+1, ""
+	for ; hanDigit(p.sign(end)) >= 0; end++ {
+		frac += strconv.FormatInt(hanDigit(p.sign(end)), 10)
+	}
+	switch u := hanUnit(p.sign(end)); {
+	case frac == "":
+	case u == 0:
+		q.end, q.frac = end, frac
+	case u >= 1e4:
+		q.end, q.frac, q.unit = end+1, frac, u
+	}
+	return q
 }
 
 func hanText(q *quantity) string {
@@ -179,7 +159,10 @@ func (p *parser) hanNumber(i int) found {
 	if q.end == 0 || q.frac == "" && (!units || q.end == i+1 || q.whole < 10) {
 		return found{}
 	}
-	if next := p.sign(q.end); hanDigit(next) >= 0 || next == "几" || next == "多" && q.end == i+1 || p.sign(i) != "" && i > 0 && (hanDigit(p.sign(i-1)) >= 0 || p.sign(i-1) == "几") && p.joined(i) {
+	if next := p.sign(q.end); hanDigit(next) >= 0 || next == "几" {
+		return found{}
+	}
+	if i > p.done && p.joined(i) && (hanDigit(p.tokens[i-1].text) >= 0 || p.tokens[i-1].text == "几") {
 		return found{}
 	}
 	if p.sign(q.end) == "分" && p.sign(q.end+1) == "之" {

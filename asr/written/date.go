@@ -45,7 +45,7 @@ func (p *parser) date(i int) found {
 func (p *parser) day(i int) (end int, day int64, text string) {
 	if end, day, text = p.place(i); end == 0 {
 		q := p.quantity(i)
-		if q.end == 0 || q.frac != "" || q.unit != 1 || q.a {
+		if q.end == 0 || q.frac != "" || q.unit != 1 || q.a || len(q.raw) > 2 {
 			return 0, 0, ""
 		}
 		end, day, text = q.end, q.whole, strconv.FormatInt(q.whole, 10)
@@ -133,7 +133,7 @@ func (p *parser) fourDigits(i int) (end int, text, iso string) {
 			year, end = t.value*100+p.tokens[i+2].value, i+3
 		}
 	}
-	if year < 1100 || year > 2099 {
+	if year < 1100 || year > 2099 || p.tokens[end-1].class == tens && p.joined(end) && p.tokens[end].class == ordOnes {
 		return 0, "", ""
 	}
 	text = strconv.FormatInt(year, 10)

@@ -29,13 +29,18 @@ func (p *parser) digits(i int) found {
 	if t.class != figures && t.class != plain && (i+1 == len(p.tokens) || !p.mayFollow(i+1)) {
 		return found{}
 	}
-	if r := p.row(i, true); !r.single {
-		if f := p.judge(i, &r); f.end > 0 {
+	if r := p.row(i, len(p.tokens), true); !r.single {
+		if f := p.judge(i, &r, false); f.end > 0 {
 			return f
 		}
 	}
-	r := p.row(i, false)
-	return p.judge(i, &r)
+	r := p.row(i, len(p.tokens), false)
+	if r.end > i+1 && p.isUnit(r.end) {
+		// "Double one five o'clock": the last of them counts something.
+		r = p.row(i, r.end-1, false)
+		return p.judge(i, &r, true)
+	}
+	return p.judge(i, &r, false)
 }
 
 // mayFollow says whether a token may go on with a row of digits.
@@ -44,14 +49,15 @@ func (p *parser) mayFollow(i int) bool {
 	return t.class == figures || t.class >= zero && t.class <= tens || t.text == "double" || t.text == "triple" || t.text == "treble" || t.text == "o"
 }
 
-// judge says whether a row of digits is one, and which.
-func (p *parser) judge(i int, r *row) found {
+// judge says whether a row of digits is one, and which. A row that was cut goes
+// on with a number of something else.
+func (p *parser) judge(i int, r *row, cut bool) found {
 	t := &p.tokens[i]
 	n := len(r.digits)
 	figuresOnly := r.text != ""
 	announced := p.near(i, "number", "phone", "mobile", "cell", "telephone", "call", "card", "account", "code", "fax", "digits", "reach")
 	switch {
-	case r.end == 0, p.isUnit(r.end):
+	case r.end == 0, !cut && p.isUnit(r.end):
 		return found{}
 	case r.mixed && (n < 7 || !announced):
 		return found{}
@@ -110,14 +116,14 @@ func (r *row) written() string {
 
 // row reads digits: words, figures, "double five", and pairs such as "forty
 // five" if it should.
-func (p *parser) row(i int, pairs bool) row {
+func (p *parser) row(i, limit int, pairs bool) row {
 	r := row{single: true}
 	var digits [32]byte
 	b := digits[:0]
 	var text strings.Builder
 	// groups says that there are more digits than one in some figures.
 	spoken, groups := false, false
-	for j := i; j < len(p.tokens); j++ {
+	for j := i; j < limit; j++ {
 		t := &p.tokens[j]
 		if j > i && !p.joined(j) && p.tokens[j-1].stop != ',' && !(p.tokens[j-1].stop == '.' && t.class == figures && p.tokens[j-1].class == figures && j+1 < len(p.tokens)) {
 			break
@@ -133,7 +139,7 @@ func (p *parser) row(i int, pairs bool) row {
 			times = 3
 		}
 		if times > 1 {
-			if !p.joined(j + 1) {
+			if j+1 >= limit || !p.joined(j+1) {
 				break
 			}
 			j++

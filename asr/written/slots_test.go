@@ -65,7 +65,7 @@ func TestSlots(t *testing.T) {
 			}
 		}
 	}
-	for kind, least := range map[string]float64{"time": 0.8, "date": 0.8, "money": 0.8} {
+	for kind, least := range map[string]float64{"time": 0.8, "date": 0.98, "money": 0.98} {
 		share := float64(right[kind]) / float64(max(1, asked[kind]))
 		t.Logf("%s: %d of %d, %.1f %%", kind, right[kind], asked[kind], 100*share)
 		if asked[kind] < 30 || share < least {

@@ -6,6 +6,9 @@
 // written for them and what it means. Where a word may as well be just a word
 // ("one of them", "second thoughts", "I may") it stays one. Numbers below ten
 // that stand alone stay words, as they do in print.
+//
+// The package is longer than most: it is a grammar for each kind of thing, in
+// two languages, and they share their reading of numbers.
 package written
 
 import (
