@@ -46,6 +46,7 @@ func selectFlags(c *cobra.Command, s *benchasr.Selection) {
 type benchASR struct {
 	clips        benchasr.Selection
 	mode, model  string
+	second       string
 	compute      string
 	asJSON       bool
 	write        string
@@ -62,14 +63,17 @@ func benchASRCmd() *cobra.Command {
 each set in each condition, the word error rate and the real-time factor: the
 seconds of processor time spent on a second of audio.
 
-Mode whole decodes a clip in one piece. Mode stream hears it as a leg of a call:
-frame by frame, cut at silence, with partials; it also prints how many seconds
-of audio after its end a word could no longer change.
+Mode whole decodes a clip in one piece, greedily and without guards. Mode careful
+decodes it as finals are decoded, with a beam over a context that fits, and what
+is in doubt once more by the model that --second names. Mode stream hears it as a
+leg of a call: frame by frame, cut at silence, with partials; it also prints how
+many seconds of audio after its end a word could no longer change.
 
 With --baseline it fails if a word error rate is worse than the file's by more
 than the file's threshold, or is not in the file.`,
 		Example: `  sidetone bench asr
   sidetone bench asr --mode stream --sets calls
+  sidetone bench asr --mode careful --second whisper-base
   sidetone bench asr --sets librispeech --conditions tel8k --limit 10
   sidetone bench asr --baseline bench/testdata/asr-baseline.json`,
 		Args: cobra.NoArgs,
@@ -78,8 +82,9 @@ than the file's threshold, or is not in the file.`,
 		},
 	}
 	selectFlags(c, &o.clips)
-	c.Flags().StringVar(&o.mode, "mode", "whole", "whole or stream")
+	c.Flags().StringVar(&o.mode, "mode", "whole", "whole, careful or stream")
 	c.Flags().StringVar(&o.model, "model", "whisper-tiny.en", "name of a Whisper model")
+	c.Flags().StringVar(&o.second, "second", "", "model that mode careful asks for a second opinion, if any")
 	c.Flags().StringVar(&o.compute, "compute", "default", "numbers that the model computes in: default, float32 or int8")
 	c.Flags().BoolVar(&o.asJSON, "json", false, "print the rows as JSON")
 	c.Flags().StringVar(&o.write, "write", "", "write every clip's transcript to this file, for bench wer")
@@ -106,7 +111,11 @@ func (o *benchASR) run(ctx context.Context, w io.Writer, store *models.Store) er
 		return err
 	}
 	defer end()
-	engine := benchName(o.model, o.mode, o.compute)
+	mode := o.mode
+	if o.second != "" {
+		mode += " " + o.second
+	}
+	engine := benchName(o.model, mode, o.compute)
 	us, err := benchasr.Run(ctx, engine, r, clips, progress(len(clips), "clips"))
 	if err != nil {
 		return err
@@ -133,15 +142,27 @@ func (o *benchASR) run(ctx context.Context, w io.Writer, store *models.Store) er
 
 // recogniser loads what the mode needs; end gives it back.
 func (o *benchASR) recogniser(store *models.Store) (r benchasr.Recogniser, end func(), err error) {
-	if o.mode != "whole" && o.mode != "stream" {
-		return nil, nil, fmt.Errorf("bench asr: mode %q: want whole or stream", o.mode)
+	if o.mode != "whole" && o.mode != "careful" && o.mode != "stream" {
+		return nil, nil, fmt.Errorf("bench asr: mode %q: want whole, careful or stream", o.mode)
+	}
+	if o.second != "" && o.mode != "careful" {
+		return nil, nil, fmt.Errorf("bench asr: --second %s: only mode careful asks a second model", o.second)
 	}
 	m, err := loadModel(store, o.model, o.compute)
 	if err != nil {
 		return nil, nil, err
 	}
-	if o.mode == "whole" {
+	switch o.mode {
+	case "whole":
 		return benchasr.NewWhole(m), func() {}, nil
+	case "careful":
+		var second *model.Model
+		if o.second != "" {
+			if second, err = loadModel(store, o.second, o.compute); err != nil {
+				return nil, nil, err
+			}
+		}
+		return benchasr.NewCareful(m, second), func() {}, nil
 	}
 	v, err := loadVAD(store)
 	if err != nil {

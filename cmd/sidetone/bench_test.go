@@ -64,7 +64,8 @@ func TestBenchASRErrors(t *testing.T) {
 		args []string
 		want string
 	}{
-		"mode":       {[]string{"--mode", "fast"}, "whole or stream"},
+		"mode":       {[]string{"--mode", "fast"}, "whole, careful or stream"},
+		"second":     {[]string{"--second", "y"}, "only mode careful"},
 		"no weights": {nil, "sidetone models pull whisper-tiny.en"},
 		"no such":    {[]string{"--model", "x"}, `no model "x"`},
 		"no set":     {[]string{"--sets", "t"}, "set t"},
