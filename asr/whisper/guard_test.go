@@ -30,7 +30,7 @@ func TestFewWordsMustBeLikely(t *testing.T) {
 		{"Thank you.", 0.02, 0.24, -1.08, noSpeech}, // an animal
 		{"you", 0.02, 0.55, -0.75, noSpeech},
 		{"So...", 0.15, 0.57, -1.75, noSpeech},
-		{"Yeah.", 0.11, 0.71, -0.68, noSpeech},
+		{"Yeah.", 0.20, 0.54, -1.34, noSpeech},
 		{"Yes, yes, yes.", 0.05, 0.53, -1.25, noSpeech},
 		{"ha ha ha ha", 0.10, 0.26, -0.63, noSpeech},
 		{"beep beep beep beep", 0.47, 0.68, -0.67, noSpeech},
