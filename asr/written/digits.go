@@ -72,6 +72,10 @@ func (p *parser) judge(i int, r *row, cut bool) found {
 	case !figuresOnly && !r.single && (n < 7 || !announced && n < 8):
 		return found{}
 	}
+	if figuresOnly && r.groups > 1 && r.groups == n {
+		// Digit by digit is how it was said, not how it is written.
+		r.text = ""
+	}
 	return p.named(i, r)
 }
 

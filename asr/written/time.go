@@ -103,6 +103,9 @@ func (p *parser) pastTo(i int, m int64) found {
 	if q.end == 0 || q.frac != "" || q.unit != 1 || q.whole < 1 || q.whole > 23 || q.raw != "" && !allDigits(q.raw) {
 		return found{}
 	}
+	if p.is(q.end, "hour", "hours", "minutes", "day", "days", "week", "weeks", "month", "months", "year", "years", "percent") {
+		return found{}
+	}
 	h := q.whole
 	if m < 0 {
 		m += 60
