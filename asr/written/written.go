@@ -106,14 +106,17 @@ func Find(words []asr.Word, language string) []Span {
 	return spans
 }
 
-// Render joins the words with single spaces, the spans in their written forms.
-func Render(words []asr.Word, spans []Span) string {
-	var b strings.Builder
-	from := 0
+// Texts is what to show for each word: the words of a span share the first
+// one's place, the others are empty. The spans are Find's for the words.
+func Texts(words []asr.Word, spans []Span) []string {
+	texts := make([]string, len(words))
 	for i := 0; i < len(words); i++ {
-		if from == 0 && i > 0 {
-			b.WriteByte(' ')
+		if len(spans) == 0 || spans[0].First != i {
+			texts[i] = words[i].Text
+			continue
 		}
+		var b strings.Builder
+		place, from := i, 0
 		for len(spans) > 0 && spans[0].First == i {
 			s := &spans[0]
 			b.WriteString(words[i].Text[from:s.From])
@@ -122,7 +125,22 @@ func Render(words []asr.Word, spans []Span) string {
 			spans = spans[1:]
 		}
 		b.WriteString(words[i].Text[from:])
-		from = 0
+		texts[place] = b.String()
+	}
+	return texts
+}
+
+// Render joins the words with single spaces, the spans in their written forms.
+func Render(words []asr.Word, spans []Span) string {
+	var b strings.Builder
+	for i, text := range Texts(words, spans) {
+		if text == "" && words[i].Text != "" {
+			continue
+		}
+		if b.Len() > 0 {
+			b.WriteByte(' ')
+		}
+		b.WriteString(text)
 	}
 	return b.String()
 }

@@ -1,6 +1,7 @@
 package written
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -283,6 +284,24 @@ func TestFind(t *testing.T) {
 	}
 	if len(stay) < len(cases)*3/4 {
 		t.Errorf("%d cases of nothing beside %d of something", len(stay), len(cases))
+	}
+}
+
+func TestTexts(t *testing.T) {
+	ws := words("so twenty five dollars, please 我付了一百 二十块钱吧 ok")
+	got := Texts(ws, Find(ws, ""))
+	want := []string{"so", "$25,", "", "", "please", "我付了¥120吧", "", "ok"}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+// The times of a span are those of its words, wherever in them it lies.
+func TestTimes(t *testing.T) {
+	ws := words("pay twenty five dollars now")
+	spans := Find(ws, "en")
+	if len(spans) != 1 || spans[0].First != 1 || spans[0].Last != 3 || spans[0].Start != 16000 || spans[0].End != 3*16000+8000 {
+		t.Errorf("got %+v", spans)
 	}
 }
 
