@@ -88,12 +88,12 @@ func (s *suite) silence(ctx context.Context, e asr.Engine) error {
 		return err
 	}
 	defer l.Close()
-	if err := l.say(0, manner{}); err != nil {
+	if err = l.say(0, manner{}); err != nil {
 		return err
 	}
 	// What has been said is answered first.
 	for range 10 {
-		if err := errors.Join(l.quiet(20), l.breathe()); err != nil {
+		if err = errors.Join(l.quiet(20), l.breathe()); err != nil {
 			return err
 		}
 	}
@@ -221,22 +221,19 @@ func (s *suite) useAfterClose(ctx context.Context, e asr.Engine) error {
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(l.say(0, manner{open: true, burst: true}), l.Close()); err != nil {
+	if err = errors.Join(l.say(0, manner{open: true, burst: true}), l.Close()); err != nil {
 		return err
 	}
-	_, err = l.Accept(&pcm.Frame{Start: l.at}, nil)
-	if err := s.closed("Accept after Close", err); err != nil {
+	_, accept := l.Accept(&pcm.Frame{Start: l.at}, nil)
+	_, finish := l.Finish(ctx)
+	if err = e.Close(); err != nil {
 		return err
 	}
-	_, err = l.Finish(ctx)
-	if err := s.closed("Finish after Close", err); err != nil {
-		return err
-	}
-	if err := e.Close(); err != nil {
-		return err
-	}
-	_, err = e.NewStream(ctx, asr.StreamConfig{})
-	return s.closed("NewStream after Close", err)
+	_, begin := e.NewStream(ctx, asr.StreamConfig{})
+	return errors.Join(
+		s.closed("Accept after Close", accept),
+		s.closed("Finish after Close", finish),
+		s.closed("NewStream after Close", begin))
 }
 
 // engineClosed closes the engine under legs that talk.
@@ -251,19 +248,16 @@ func (s *suite) engineClosed(ctx context.Context, e asr.Engine) error {
 		return err
 	}
 	defer b.Close()
-	if err := errors.Join(
+	if err = errors.Join(
 		a.say(0, manner{open: true, burst: true}), b.say(0, manner{open: true, burst: true}), e.Close()); err != nil {
 		return err
 	}
-	_, err = a.Finish(ctx)
-	if err := s.closed("Finish after Engine.Close", err); err != nil {
-		return err
-	}
-	_, err = b.Accept(&pcm.Frame{Start: b.at}, []asr.Edge{{Kind: asr.End, At: b.at}})
-	if err := s.closed("Accept after Engine.Close", err); err != nil {
-		return err
-	}
-	return errors.Join(a.Close(), b.Close())
+	_, finish := a.Finish(ctx)
+	_, accept := b.Accept(&pcm.Frame{Start: b.at}, []asr.Edge{{Kind: asr.End, At: b.at}})
+	return errors.Join(
+		s.closed("Finish after Engine.Close", finish),
+		s.closed("Accept after Engine.Close", accept),
+		a.Close(), b.Close())
 }
 
 // acceptDoesNotWait plays to an engine that never answers: if Accept waited, it

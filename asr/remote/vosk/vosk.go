@@ -179,6 +179,9 @@ func (r *recogniser) dial(ctx context.Context) (*websocket.Conn, error) {
 		},
 	}
 	conn, resp, err := d.DialContext(timed, r.c.URL, nil)
+	if resp != nil {
+		defer resp.Body.Close()
+	}
 	if err != nil {
 		if resp != nil {
 			return nil, refusal(resp)
