@@ -28,6 +28,8 @@ func replies() []struct{ name, in, want, err string } {
 		{"doubtful, but speech", `{"text":"Mm","segments":[{"start":0,"end":2,"text":"Mm","avg_logprob":-1.2,"no_speech_prob":0.1}]}`, "Mm@0-2000/0.30", ""},
 		{"times beyond the audio", `{"text":"Late","words":[{"word":"Late","start":1.5,"end":9e99,"probability":7}]}`, "Late@1500-2000/1.00", ""},
 		{"segment beyond the audio", `{"text":"a b","segments":[{"start":-9e307,"end":9e307,"text":"a b"}]}`, "a@0-1000/0.50 b@1000-2000/0.50", ""},
+		{"faster-whisper's, recorded", `{"text": " The issue was not in doubt.", "duration": 4.75, "segments": [{"start": 0.7399999999999998, "end": 2.96, "text": " The issue was not in doubt.", "avg_logprob": -0.5370211601257324, "no_speech_prob": 0.059322476387023926}], "words": [{"word": " The", "start": 0.7399999999999998, "end": 1.46}, {"word": " issue", "start": 1.46, "end": 1.82}, {"word": " was", "start": 1.82, "end": 2.26}, {"word": " not", "start": 2.26, "end": 2.48}, {"word": " in", "start": 2.48, "end": 2.6}, {"word": " doubt.", "start": 2.6, "end": 2.96}]}`,
+			"The@739-1460/0.58 issue@1460-1820/0.58 was@1820-2000/0.58 not@2000-2000/0.58 in@2000-2000/0.58 doubt.@2000-2000/0.58", ""},
 		{"an error", `{"error":{"message":"no"}}`, "", "no text"},
 		{"a web page", `<html>`, "", "no JSON"},
 		{"many words", `{"text":"` + strings.Repeat("a ", longestReply+1) + `"}`, "", "more than 10000"},
