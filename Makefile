@@ -71,9 +71,28 @@ e2e: build ## the built binary, a real call, a real browser
 fuzz: ## every fuzz target for FUZZTIME (their seeds and finds are unit tests)
 	.ci/fuzz $(FUZZTIME)
 
+# QUICK=1 measures a part, in minutes. SAVE=1 makes what is measured the baseline.
+ifdef QUICK
+BENCH_LATENCY := --clips 1 --rounds 2
+BENCH_STREAMS := --warm 5s --duration 20s --exact 4
+BENCH_WORDS   := --limit 5
+BENCH_PART    := --limit 10
+else
+BENCH_LATENCY :=
+BENCH_STREAMS := --duration 45s
+BENCH_WORDS   := --limit 30
+BENCH_PART    :=
+endif
+BENCH_BASELINE := $(if $(SAVE),--save-baseline,--baseline) bench/testdata/asr-baseline.json
+
 .PHONY: bench-asr
-bench-asr: models ## word error rates and cost, beside faster-whisper on the same clips
-	mkdir -p $(CACHE)/bench
-	$(BIN) bench asr --write $(CACHE)/bench/ours.tsv --baseline bench/testdata/asr-baseline.json
-	bench/peers/faster_whisper.py $(BIN) $(CACHE)/bench/peers.tsv
-	$(BIN) bench wer $(CACHE)/bench/ours.tsv $(CACHE)/bench/peers.tsv
+bench-asr: models ## recognition beside its peers: speed, accuracy, calls a core (QUICK=1: 10 minutes)
+	$(BIN) bench latency $(BENCH_LATENCY)
+	$(BIN) bench streams $(BENCH_STREAMS) --start 12
+	$(BIN) bench streams $(BENCH_STREAMS) --start 24 --compute int8
+	$(BIN) bench streams $(BENCH_STREAMS) --start 12 --calls
+	$(BIN) bench words $(BENCH_WORDS)
+	$(BIN) bench compare $(BENCH_PART) --conditions tel8k
+ifndef QUICK
+	$(BIN) bench compare --engines sidetone,faster-whisper:float32,sidetone:int8,faster-whisper:int8,stream $(BENCH_BASELINE)
+endif

@@ -158,12 +158,13 @@ func (o *benchASR) serve(ctx context.Context, r io.Reader, w io.Writer, store *m
 
 // benchCompare is what `sidetone bench compare` was told.
 type benchCompare struct {
-	engines  benchEngines
-	clips    benchasr.Selection
-	cores    []int
-	asJSON   bool
-	write    string
-	baseline string
+	engines benchEngines
+	clips   benchasr.Selection
+	cores   []int
+	asJSON  bool
+	write   string
+	// baseline is held to, saveBaseline is written.
+	baseline, saveBaseline string
 }
 
 func benchCompareCmd() *cobra.Command {
@@ -192,6 +193,7 @@ cache folder.`,
 	c.Flags().BoolVar(&o.asJSON, "json", false, "print the rows as JSON")
 	c.Flags().StringVar(&o.write, "write", "", "write every clip's transcripts to this file, for bench wer")
 	c.Flags().StringVar(&o.baseline, "baseline", "", "fail if one of Sidetone's rows is worse than this file")
+	c.Flags().StringVar(&o.saveBaseline, "save-baseline", "", "put Sidetone's rows into this file, which is made if it is not there")
 	return c
 }
 
@@ -237,16 +239,21 @@ func (o *benchCompare) run(ctx context.Context, w io.Writer, store *models.Store
 	if err := printRows(w, rows, o.asJSON); err != nil {
 		return err
 	}
-	if base == nil {
-		return nil
-	}
 	var ours []bench.Row
 	for _, r := range rows {
 		if strings.HasPrefix(r.Engine, "sidetone ") {
 			ours = append(ours, r)
 		}
 	}
-	return base.Compare(ours)
+	if o.saveBaseline != "" {
+		if err := saveBaseline(o.saveBaseline, ours); err != nil {
+			return err
+		}
+	}
+	if base != nil {
+		return base.Compare(ours)
+	}
+	return nil
 }
 
 // benchLatency is what `sidetone bench latency` was told.

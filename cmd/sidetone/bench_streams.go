@@ -123,7 +123,9 @@ func (o *benchStreams) run(ctx context.Context, w io.Writer, store *models.Store
 		return err
 	}
 	c := benchlive.Config{
-		Engine: e, VAD: v, Counters: func() benchlive.Counters { return counters(e.Stats()) },
+		Engine:      e,
+		NewDetector: func() (benchlive.Detector, error) { return v.NewDetector(vad.Config{}) },
+		Counters:    func() benchlive.Counters { return counters(e.Stats()) },
 		Warm: o.warm, Measured: o.measured, MaxLag: o.maxLag, MaxWait: o.maxWait,
 	}
 	err = o.search(ctx, w, &report, func(n int) (benchlive.Result, error) { return benchlive.Run(ctx, c, play(n)) })

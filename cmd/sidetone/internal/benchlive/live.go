@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"sidetone/asr"
-	"sidetone/asr/vad"
 	"sidetone/bench"
 	"sidetone/bench/wer"
 	"sidetone/cmd/sidetone/internal/core"
@@ -38,12 +37,18 @@ type Config struct {
 	Engine asr.Engine
 	// Counters reads the engine's counts.
 	Counters func() Counters
-	VAD      *vad.Model
+	// NewDetector makes what finds the edges of a leg's speech.
+	NewDetector func() (Detector, error)
 	// Warm is the time before anything counts, Measured the time that counts.
 	Warm, Measured time.Duration
 	// MaxLag bounds the 95th percentile of the words' lags, MaxWait that of the
 	// finals' waits after the end of speech.
 	MaxLag, MaxWait time.Duration
+}
+
+// Detector finds the edges of speech, as vad.Detector does.
+type Detector interface {
+	Accept(f *pcm.Frame) []asr.Edge
 }
 
 // Result is what was measured with so many legs. Times are seconds.
@@ -89,7 +94,7 @@ type Result struct {
 type leg struct {
 	player
 	*record
-	detector *vad.Detector
+	detector Detector
 	stream   asr.Stream
 	// begin is when its first sample is spoken.
 	begin time.Time
@@ -111,7 +116,7 @@ func Run(ctx context.Context, c Config, tracks []Track) (r Result, err error) {
 	}()
 	for i, t := range tracks {
 		l := &leg{player: player{track: t}, record: newRecord()}
-		if l.detector, err = c.VAD.NewDetector(vad.Config{}); err != nil {
+		if l.detector, err = c.NewDetector(); err != nil {
 			return r, err
 		}
 		name := asr.StreamConfig{Call: fmt.Sprintf("bench-%d", i/2), Leg: fmt.Sprintf("leg-%d", i), Language: "en"}

@@ -49,15 +49,18 @@ func Tasks(clips []benchasr.Clip, n int) ([]Task, error) {
 			rest := all
 			for len(chosen) < n {
 				var joined []int16
-				k := 0
-				for ; k < len(rest) && len(joined)+len(rest[k].x) <= longestWhole; k++ {
-					joined = append(joined, rest[k].x...)
+				var left []sound
+				for _, s := range rest {
+					if len(joined)+len(s.x) <= longestWhole {
+						joined = append(joined, s.x...)
+					} else {
+						left = append(left, s)
+					}
 				}
-				if k == 0 || len(joined) < longestWhole*8/10 {
+				if len(joined) < longestWhole*8/10 {
 					return nil, fmt.Errorf("bench: the clips do not make %d times 30 s of audio", n)
 				}
-				rest = rest[k:]
-				chosen = append(chosen, joined)
+				rest, chosen = left, append(chosen, joined)
 			}
 		} else {
 			near := slices.Clone(all)
