@@ -51,6 +51,9 @@ const (
 // eleven digits of it are shown. In a partial a run of digits is masked from
 // the seventh on while it may still become a card number, and shown again when
 // it turns out to be none.
+//
+// To know them again it holds the number being read and the password that the
+// other side told last; both go with it when the leg ends.
 type Redactor struct {
 	// tail is the number with which the last utterance ended, at end.
 	tail number
