@@ -163,38 +163,39 @@ func TestBreachesAreSeen(t *testing.T) {
 	}
 	quit := make(chan struct{})
 	cases := []struct {
-		rule string
-		open func() asr.Engine
-		want string
+		rule  string
+		open  func() asr.Engine
+		want  string
+		hangs bool
 	}{
-		{"speech", mute(func(h *asr.Hypothesis) bool { return !h.Final }), "revisions begin with"},
+		{"speech", mute(func(h *asr.Hypothesis) bool { return !h.Final }), "revisions begin with", false},
 		{"speech", mute(func(h *asr.Hypothesis) bool {
 			final := h.Final
 			h.Revision = 1
 			return !final
-		}), "where are the partials"},
+		}), "where are the partials", false},
 		{"speech", change(func(h *asr.Hypothesis) {
 			if h.Final {
 				h.Words = slices.Clone(h.Words)
 				h.Words[0].Text = "other"
 			}
-		}), "stable word 0"},
+		}), "stable word 0", false},
 		{"speech", change(func(h *asr.Hypothesis) {
 			h.Start -= pcm.Rate * 60
 			h.End -= pcm.Rate * 60
-		}), "word 0"},
-		{"finish gives the rest", mute(func(h *asr.Hypothesis) bool { return h.Final && h.Utterance == 3 }), "2 finals"},
+		}), "word 0", false},
+		{"finish gives the rest", mute(func(h *asr.Hypothesis) bool { return h.Final && h.Utterance == 3 }), "2 finals", false},
 		{"finish ends the last utterance", fake(bad{finish: func(asr.Stream, context.Context) ([]asr.Hypothesis, error) {
 			return nil, nil
-		}}), "1 finals"},
+		}}), "1 finals", false},
 		{"silence", fake(bad{accept: func(s asr.Stream, f *pcm.Frame, e []asr.Edge) ([]asr.Hypothesis, error) {
 			return s.Accept(f, slices.Clone(append(e, asr.Edge{})))
-		}}), "allocations"},
+		}}), "allocations", false},
 		{"holes", fake(bad{accept: func(s asr.Stream, f *pcm.Frame, e []asr.Edge) ([]asr.Hypothesis, error) {
 			g := *f
 			g.Start %= 3600 * pcm.Rate
 			return s.Accept(&g, e)
-		}}), "was spoken at"},
+		}}), "was spoken at", false},
 		{"many legs", func() asr.Engine {
 			return &Fake{Fault: func(c asr.StreamConfig, h *asr.Hypothesis) error {
 				if c.Leg == "leg 4" && h.Revision == 2 {
@@ -202,32 +203,32 @@ func TestBreachesAreSeen(t *testing.T) {
 				}
 				return nil
 			}}
-		}, "leg 4: Accept"},
+		}, "leg 4: Accept", false},
 		{"cancelled", fake(bad{accept: func(s asr.Stream, f *pcm.Frame, e []asr.Edge) ([]asr.Hypothesis, error) {
 			hs, err := s.Accept(f, e)
 			if errors.Is(err, context.Canceled) {
 				err = nil
 			}
 			return hs, err
-		}}), "no error"},
+		}}), "no error", false},
 		{"stream closed in speech", fake(bad{close: func(s asr.Stream) error {
 			_, err := s.Accept(&pcm.Frame{}, nil)
 			return errors.Join(err, s.Close())
-		}}), "closed"},
-		{"use after close", fake(bad{close: func(asr.Stream) error { return nil }}), "no error"},
+		}}), "closed", false},
+		{"use after close", fake(bad{close: func(asr.Stream) error { return nil }}), "no error", false},
 		{"use after close", fake(bad{accept: func(s asr.Stream, f *pcm.Frame, e []asr.Edge) ([]asr.Hypothesis, error) {
 			hs, err := s.Accept(f, e)
 			if err != nil {
 				err = errors.New("gone")
 			}
 			return hs, err
-		}}), "gone"},
+		}}), "gone", false},
 		{"engine closed under streams", func() asr.Engine {
 			return &wrapped{
 				stream: func(s asr.Stream) asr.Stream { return s },
 				onStop: func() error { return errors.New("streams are open") },
 			}
-		}, "streams are open"},
+		}, "streams are open", false},
 		{"speech", func() asr.Engine {
 			return &wrapped{
 				stream: func(s asr.Stream) asr.Stream { return s },
@@ -236,18 +237,20 @@ func TestBreachesAreSeen(t *testing.T) {
 					return nil
 				},
 			}
-		}, "goroutines run"},
-		{"accept does not wait", func() asr.Engine { return &stalled{waits: true} }, "Accept"},
-		{"accept does not wait", func() asr.Engine { return &Fake{} }, "a stalled engine said"},
-		{"finish honours its context", func() asr.Engine { return &stalled{deaf: true} }, "no error"},
-		{"close frees at once", func() asr.Engine { return &stalled{hangs: true} }, "deadline"},
+		}, "goroutines run", true},
+		{"accept does not wait", func() asr.Engine { return &stalled{waits: true} }, "Accept", true},
+		{"accept does not wait", func() asr.Engine { return &Fake{} }, "a stalled engine said", false},
+		{"finish honours its context", func() asr.Engine { return &stalled{deaf: true} }, "no error", false},
+		{"close frees at once", func() asr.Engine { return &stalled{hangs: true} }, "deadline", true},
 	}
 	judged := map[string]bool{}
 	for _, c := range cases {
 		t.Run(c.rule, func(t *testing.T) {
 			i := slices.IndexFunc(rules(), func(r rule) bool { return r.name == c.rule })
 			o := options()
-			o.Patience = 200 * time.Millisecond
+			if c.hangs {
+				o.Patience = 200 * time.Millisecond
+			}
 			o, err := o.withDefaults()
 			if err != nil || i < 0 {
 				t.Fatal(i, err)
