@@ -197,3 +197,8 @@ func softmaxAVX512(n int, x *float32)
 //
 //go:noescape
 func geluAVX512(n int, x *float32)
+
+// layerNormAVX512 writes the normalised x[n] to dst[n], scaled and shifted; n is at least 1.
+//
+//go:noescape
+func layerNormAVX512(n int, dst *float32, x *float32, gamma *float32, beta *float32)

@@ -7843,3 +7843,134 @@ DATA const3e027906<>+20(SB)/4, $0x3e027906
 DATA const3e027906<>+24(SB)/4, $0x3e027906
 DATA const3e027906<>+28(SB)/4, $0x3e027906
 GLOBL const3e027906<>(SB), RODATA|NOPTR, $32
+
+// func layerNormAVX512(n int, dst *float32, x *float32, gamma *float32, beta *float32)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·layerNormAVX512(SB), NOSPLIT, $0-40
+	MOVQ       n+0(FP), AX
+	MOVQ       dst+8(FP), CX
+	MOVQ       x+16(FP), DX
+	MOVQ       gamma+24(FP), BX
+	MOVQ       beta+32(FP), SI
+	VCVTSI2SSQ AX, X0, X0
+	VPXORD     Z1, Z1, Z1
+	XORQ       DI, DI
+	MOVQ       AX, R8
+	ANDQ       $-16, R8
+	MOVQ       AX, R9
+	ANDQ       $0x0f, R9
+
+meanloop:
+	CMPQ    DI, R8
+	JGE     meantail
+	VMOVUPS (DX)(DI*4), Z3
+	VADDPS  Z3, Z1, Z1
+	ADDQ    $0x10, DI
+	JMP     meanloop
+
+meantail:
+	TESTQ     R9, R9
+	JZ        meandone
+	MOVQ      $-1, R8
+	BZHIL     R9, R8, R8
+	KMOVW     R8, K1
+	VMOVUPS.Z (DX)(DI*4), K1, Z3
+	VADDPS    Z3, Z1, Z1
+
+meandone:
+	VEXTRACTF64X4 $0x01, Z1, Y3
+	VADDPS        Y3, Y1, Y3
+	VEXTRACTF128  $0x01, Y3, X1
+	VADDPS        X1, X3, X1
+	VPERMILPS     $0x4e, X1, X3
+	VADDPS        X3, X1, X1
+	VPERMILPS     $0xb1, X1, X3
+	VADDPS        X3, X1, X1
+	VDIVSS        X0, X1, X1
+	VBROADCASTSS  X1, Z1
+	VPXORD        Z2, Z2, Z2
+	XORQ          DI, DI
+	MOVQ          AX, R8
+	ANDQ          $-16, R8
+	MOVQ          AX, R9
+	ANDQ          $0x0f, R9
+
+deviationloop:
+	CMPQ        DI, R8
+	JGE         deviationtail
+	VMOVUPS     (DX)(DI*4), Z3
+	VSUBPS      Z1, Z3, Z3
+	VFMADD231PS Z3, Z3, Z2
+	ADDQ        $0x10, DI
+	JMP         deviationloop
+
+deviationtail:
+	TESTQ       R9, R9
+	JZ          deviationdone
+	MOVQ        $-1, R8
+	BZHIL       R9, R8, R8
+	KMOVW       R8, K1
+	VMOVUPS.Z   (DX)(DI*4), K1, Z3
+	VSUBPS      Z1, Z3, Z3
+	VFMADD231PS Z3, Z3, K1, Z2
+
+deviationdone:
+	VEXTRACTF64X4 $0x01, Z2, Y3
+	VADDPS        Y3, Y2, Y3
+	VEXTRACTF128  $0x01, Y3, X2
+	VADDPS        X2, X3, X2
+	VPERMILPS     $0x4e, X2, X3
+	VADDPS        X3, X2, X2
+	VPERMILPS     $0xb1, X2, X3
+	VADDPS        X3, X2, X2
+	VDIVSS        X0, X2, X2
+	VADDSS        const3727c5ac<>+0(SB), X2, X2
+	VSQRTSS       X2, X2, X2
+	VMOVSS        const3f800000<>+0(SB), X0
+	VDIVSS        X2, X0, X0
+	VBROADCASTSS  X0, Z0
+	XORQ          DI, DI
+	MOVQ          AX, R8
+	ANDQ          $-16, R8
+	ANDQ          $0x0f, AX
+
+normloop:
+	CMPQ        DI, R8
+	JGE         normtail
+	VMOVUPS     (DX)(DI*4), Z2
+	VMOVUPS     (BX)(DI*4), Z3
+	VMOVUPS     (SI)(DI*4), Z4
+	VSUBPS      Z1, Z2, Z2
+	VMULPS      Z0, Z2, Z2
+	VFMADD213PS Z4, Z3, Z2
+	VMOVUPS     Z2, (CX)(DI*4)
+	ADDQ        $0x10, DI
+	JMP         normloop
+
+normtail:
+	TESTQ       AX, AX
+	JZ          normdone
+	MOVQ        $-1, R8
+	BZHIL       AX, R8, R8
+	KMOVW       R8, K1
+	VMOVUPS.Z   (DX)(DI*4), K1, Z2
+	VMOVUPS.Z   (BX)(DI*4), K1, Z3
+	VMOVUPS.Z   (SI)(DI*4), K1, Z4
+	VSUBPS      Z1, Z2, Z2
+	VMULPS      Z0, Z2, Z2
+	VFMADD213PS Z4, Z3, Z2
+	VMOVUPS     Z2, K1, (CX)(DI*4)
+
+normdone:
+	VZEROUPPER
+	RET
+
+DATA const3727c5ac<>+0(SB)/4, $0x3727c5ac
+DATA const3727c5ac<>+4(SB)/4, $0x3727c5ac
+DATA const3727c5ac<>+8(SB)/4, $0x3727c5ac
+DATA const3727c5ac<>+12(SB)/4, $0x3727c5ac
+DATA const3727c5ac<>+16(SB)/4, $0x3727c5ac
+DATA const3727c5ac<>+20(SB)/4, $0x3727c5ac
+DATA const3727c5ac<>+24(SB)/4, $0x3727c5ac
+DATA const3727c5ac<>+28(SB)/4, $0x3727c5ac
+GLOBL const3727c5ac<>(SB), RODATA|NOPTR, $32

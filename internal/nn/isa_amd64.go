@@ -147,11 +147,14 @@ func (v isa) gelu(x []float32) {
 }
 
 func (v isa) layerNorm(dst, x, gamma, beta []float32) {
-	if v < avx2 || len(x) == 0 {
+	switch {
+	case v < avx2 || len(x) == 0:
 		layerNormGo(dst, x, gamma, beta)
-		return
+	case v < avx512:
+		layerNormAVX2(len(x), &dst[0], &x[0], &gamma[0], &beta[0])
+	default:
+		layerNormAVX512(len(x), &dst[0], &x[0], &gamma[0], &beta[0])
 	}
-	layerNormAVX2(len(x), &dst[0], &x[0], &gamma[0], &beta[0])
 }
 
 func (v isa) halfToFloat(dst []float32, src []uint16) {

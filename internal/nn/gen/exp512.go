@@ -161,3 +161,50 @@ func gelu512(c constants) {
 	VZEROUPPER()
 	RET()
 }
+
+func layerNorm512(c constants) {
+	vector("layerNormAVX512", "n int, dst, x, gamma, beta *float32",
+		"layerNormAVX512 writes the normalised x[n] to dst[n], scaled and shifted; n is at least 1.")
+	n, dst, x, gamma, beta := param("n"), param("dst"), param("x"), param("gamma"), param("beta")
+	count, mean, deviation, t := XMM(), ZMM(), ZMM(), XMM()
+	VCVTSI2SSQ(n, count, count)
+	VPXORD(mean, mean, mean)
+	c.each512("mean", n, func(i reg.GPVirtual, mask reg.Register) {
+		v := ZMM()
+		load512(mask, at(x, i), v)
+		VADDPS(v, mean, mean)
+	})
+	sum := fold512(mean, vaddps)
+	VDIVSS(count, sum, sum)
+	VBROADCASTSS(sum, mean)
+	VPXORD(deviation, deviation, deviation)
+	c.each512("deviation", n, func(i reg.GPVirtual, mask reg.Register) {
+		v := ZMM()
+		load512(mask, at(x, i), v)
+		VSUBPS(mean, v, v)
+		if mask == nil {
+			VFMADD231PS(v, v, deviation)
+		} else {
+			VFMADD231PS(v, v, mask, deviation)
+		}
+	})
+	squares, scale := fold512(deviation, vaddps), ZMM()
+	VDIVSS(count, squares, squares)
+	VADDSS(c.float(1e-5), squares, squares)
+	VSQRTSS(squares, squares, squares)
+	VMOVSS(c.float(1), t)
+	VDIVSS(squares, t, t)
+	VBROADCASTSS(t, scale)
+	c.each512("norm", n, func(i reg.GPVirtual, mask reg.Register) {
+		v, g, b := ZMM(), ZMM(), ZMM()
+		load512(mask, at(x, i), v)
+		load512(mask, at(gamma, i), g)
+		load512(mask, at(beta, i), b)
+		VSUBPS(mean, v, v)
+		VMULPS(scale, v, v)
+		VFMADD213PS(b, g, v)
+		store512(mask, v, at(dst, i))
+	})
+	VZEROUPPER()
+	RET()
+}

@@ -20,6 +20,7 @@ func avx512(c constants) {
 	powers(c)
 	softmax512(c)
 	gelu512(c)
+	layerNorm512(c)
 }
 
 func vminps(a, b, c Op) { VMINPS(a, b, c) }
