@@ -68,6 +68,17 @@ func (f *fake) Decode(ctx context.Context, samples []float32, o model.Options) (
 	return result(heard...), nil
 }
 
+func (f *fake) DecodeAll(jobs []model.Job, done func(int, model.Result, error)) {
+	for i, j := range jobs {
+		r, err := f.Decode(j.Ctx, j.Samples, j.Options)
+		done(i, r, err)
+	}
+}
+
+func (f *fake) DetectLanguage(context.Context, []float32, int) (string, float64, error) {
+	return "en", 1, nil
+}
+
 func hear(samples []float32) []model.Word {
 	var ws []model.Word
 	last := 0
@@ -112,7 +123,7 @@ func engine(t *testing.T, c Config, d decoder) *Engine {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e := newEngine(func() decoder { return d }, c, defaultPolicy())
+	e := newEngine(func() [2]*stage { g := &stage{decoder: d}; return [2]*stage{g, g} }, c, defaultPolicy())
 	t.Cleanup(func() { e.Close() })
 	return e
 }

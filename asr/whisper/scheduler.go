@@ -5,6 +5,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"sidetone/asr/whisper/model"
 )
 
 // job is one decode of an utterance.
@@ -16,6 +18,12 @@ type job struct {
 	paused   int64
 	samples  []int16
 	language string
+	// detect says that an empty language is to be found out; certain that it was.
+	detect, certain bool
+	// draft is what the text probably is, in the tokens of the partials' model.
+	draft     []int
+	draftText string
+	bias      [2]*model.Bias
 
 	born, deadline time.Time
 	ctx            context.Context
@@ -31,38 +39,62 @@ type done struct {
 
 // scheduler hands jobs to workers: finals before partials, the earliest
 // deadline first, never two jobs of one leg at once, so that a leg's finals
-// stay in order.
+// stay in order. A worker takes several jobs of different legs together.
 type scheduler struct {
 	stats *Stats
+	batch int
 	wg    sync.WaitGroup
 
 	mu      sync.Mutex
 	changed *sync.Cond
 	queue   []*job
 	running map[*Stream]*job
+	workers int
+	record  record
 	closed  bool
 }
 
-func newScheduler(stats *Stats) *scheduler {
-	s := &scheduler{stats: stats, running: map[*Stream]*job{}}
+func newScheduler(stats *Stats, batch int) *scheduler {
+	s := &scheduler{stats: stats, batch: batch, running: map[*Stream]*job{}}
 	s.changed = sync.NewCond(&s.mu)
 	return s
 }
 
 // start runs a worker until close.
 func (s *scheduler) start(w *worker) {
+	s.workers++
 	s.wg.Go(func() {
 		for {
-			j := s.next()
-			if j == nil {
+			batch := s.next()
+			if batch == nil {
 				return
 			}
 			begin := time.Now()
-			out, err := w.run(j)
-			s.stats.Busy.Add(int64(time.Since(begin)))
-			s.finish(j, out, err)
+			w.run(batch, s.finish)
+			s.worked(time.Since(begin))
 		}
 	})
+}
+
+func (s *scheduler) worked(d time.Duration) {
+	s.stats.Busy.Add(int64(d))
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.record.now(time.Now()).busy += d
+}
+
+// load tells how busy the workers are.
+func (s *scheduler) load() Load {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := time.Now()
+	l := s.record.load(now, s.workers)
+	for _, j := range s.queue {
+		if j.final {
+			l.FinalWait = max(l.FinalWait, now.Sub(j.born))
+		}
+	}
+	return l
 }
 
 // submit queues a job. A final takes its leg's partial out of the queue, or
@@ -122,30 +154,44 @@ func (s *scheduler) withdraw(j *job) bool {
 	return true
 }
 
-// next waits for the most urgent job whose leg is free; nil means closed.
-func (s *scheduler) next() *job {
+// next waits for the most urgent job whose leg is free, and takes others along
+// that may wait no longer than it: with a final only finals, so that no partial
+// holds it up. Nil means closed.
+func (s *scheduler) next() []*job {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for {
 		if s.closed {
 			return nil
 		}
-		best := -1
-		for i, j := range s.queue {
-			if s.running[j.leg] == nil && (best < 0 || j.before(s.queue[best])) {
-				best = i
+		var batch []*job
+		for len(batch) < s.batch {
+			j := s.urgent()
+			if j < 0 || len(batch) > 0 && s.queue[j].final != batch[0].final {
+				break
 			}
+			batch = append(batch, s.queue[j])
+			s.running[s.queue[j].leg] = s.queue[j]
+			s.queue = slices.Delete(s.queue, j, j+1)
 		}
-		if best >= 0 {
-			j := s.queue[best]
-			s.queue = slices.Delete(s.queue, best, best+1)
-			s.running[j.leg] = j
+		if len(batch) > 0 {
 			s.stats.Queued.Store(int64(len(s.queue)))
 			s.stats.Running.Store(int64(len(s.running)))
-			return j
+			return batch
 		}
 		s.changed.Wait()
 	}
+}
+
+// urgent is the place of the most urgent job whose leg is free, or -1.
+func (s *scheduler) urgent() int {
+	best := -1
+	for i, j := range s.queue {
+		if s.running[j.leg] == nil && (best < 0 || j.before(s.queue[best])) {
+			best = i
+		}
+	}
+	return best
 }
 
 func (j *job) before(o *job) bool {
@@ -158,13 +204,20 @@ func (j *job) before(o *job) bool {
 func (s *scheduler) finish(j *job, out outcome, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.closed && err != nil {
+		err = ErrClosed
+	}
+	now := time.Now()
+	wait, second := now.Sub(j.born), s.record.now(now)
 	switch {
 	case err == nil && j.final:
-		wait := int64(time.Since(j.born))
+		second.finalWait = max(second.finalWait, wait)
 		s.stats.Finals.Add(1)
-		s.stats.FinalWait.Add(wait)
-		s.stats.LastFinalWait.Store(wait)
+		s.stats.FinalWait.Add(int64(wait))
+		s.stats.LastFinalWait.Store(int64(wait))
 	case err == nil:
+		second.partials++
+		second.partialWait += wait
 		s.stats.Partials.Add(1)
 	case !j.final:
 		s.stats.StalePartials.Add(1)

@@ -26,6 +26,8 @@ type Stats struct {
 	// FinalWait is the time from the edges of speech to their finals, summed
 	// over Finals; LastFinalWait is the last of them.
 	FinalWait, LastFinalWait atomic.Int64
+	// RefusedStreams were refused because the engine was overloaded.
+	RefusedStreams atomic.Int64
 	// Lost are finals given up because their leg was minutes behind.
 	Lost atomic.Int64
 }

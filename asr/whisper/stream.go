@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"sidetone/asr"
+	"sidetone/asr/whisper/model"
 	"sidetone/internal/pcm"
 )
 
@@ -40,6 +41,10 @@ type Stream struct {
 	history []int16
 	next    int64
 	begun   bool
+
+	bias [2]*model.Bias
+	// language is what was found out, where the leg's is not given.
+	language string
 
 	open  *utterance
 	count int
@@ -284,8 +289,13 @@ func (s *Stream) submit(u *utterance, n int, final bool, paused int64) {
 		leg: s, utt: u, final: final, paused: paused,
 		samples:  u.samples[:n:n],
 		language: s.c.Language,
-		born:     now, deadline: now,
+		draft:    u.draft, draftText: u.draftText,
+		bias: s.bias,
+		born: now, deadline: now,
 		ctx: ctx, cancel: cancel,
+	}
+	if j.language == "" {
+		j.language, j.detect = s.language, s.e.detects()
 	}
 	if !final && paused == 0 {
 		j.deadline = now.Add(s.e.c.PartialEvery)
@@ -334,12 +344,16 @@ func (s *Stream) collect() {
 func (s *Stream) take(d *done) {
 	s.pending--
 	u := d.utt
+	if d.out.language != "" {
+		s.language = d.out.language
+	}
 	if !d.final {
 		if s.partial == d.job {
 			s.partial = nil
 		}
 		// Words may only become stable while the final can still be told.
 		if d.err == nil && d.out.refused <= looping && u == s.open {
+			u.draft, u.draftText = d.out.res.Tokens, d.out.res.Text
 			atPause := d.paused > 0 && d.paused == u.paused
 			s.hyps = append(s.hyps, u.revise(&d.out, len(d.samples), atPause, &s.e.p))
 		}

@@ -21,6 +21,10 @@ type utterance struct {
 	paused int64
 	rested int
 
+	// draft is what the last decode wrote.
+	draft     []int
+	draftText string
+
 	// stable words do not change any more. tail is what the last hypothesis
 	// has after them.
 	stable, tail []word

@@ -32,6 +32,13 @@ type Config struct {
 	// PartialEvery is the least time between two partials of an utterance;
 	// default 300 ms. A negative value switches partials off.
 	PartialEvery time.Duration
+	// Finals, if set, decodes finals in the place of the engine's model: a larger
+	// one, as a second pass.
+	Finals *model.Model
+	// MaxPartialWait is how long partials may take in the mean, and MaxFinalWait
+	// how long a final, over the last ten seconds, before new streams are
+	// refused; by default none is.
+	MaxPartialWait, MaxFinalWait time.Duration
 	// MaxUtterance bounds an utterance, default 18 s, at most 28 s. Longer
 	// speech is split at a pause, from 60 % of this length on at a good one.
 	MaxUtterance time.Duration
@@ -57,6 +64,8 @@ func (c Config) withDefaults() (Config, error) {
 		c.MaxUtterance = defaultMaxUtterance
 	}
 	switch {
+	case c.MaxPartialWait < 0 || c.MaxFinalWait < 0:
+		return c, fmt.Errorf("whisper: waits of %v for partials and %v for finals, want 0 or more", c.MaxPartialWait, c.MaxFinalWait)
 	case c.Workers < 0 || c.Workers > maxWorkers:
 		return c, fmt.Errorf("whisper: %d workers, want 1 to %d", c.Workers, maxWorkers)
 	case c.PartialEvery > 0 && c.PartialEvery < minPartialEvery:
@@ -67,13 +76,7 @@ func (c Config) withDefaults() (Config, error) {
 	return c, nil
 }
 
-// decoder is what a worker needs of model.Decoder.
-type decoder interface {
-	Decode(ctx context.Context, samples []float32, o model.Options) (model.Result, error)
-}
-
 var (
-	_ decoder    = (*model.Decoder)(nil)
 	_ asr.Engine = (*Engine)(nil)
 	_ asr.Stream = (*Stream)(nil)
 )
@@ -81,45 +84,111 @@ var (
 // ErrClosed is returned by a stream whose Engine has been closed.
 var ErrClosed = errors.New("whisper: engine closed")
 
+// ErrOverloaded is returned when a new stream would harm those there are. It
+// passes when they become fewer.
+var ErrOverloaded = errors.New("whisper: overloaded")
+
 // Engine shares a model and its workers between streams. It is safe for
 // concurrent use.
 type Engine struct {
-	c     Config
-	p     policy
-	sched *scheduler
-	stats Stats
+	c      Config
+	p      policy
+	models [2]*model.Model // for partials and for finals
+	sched  *scheduler
+	stats  Stats
 }
 
-// New starts the workers; Close ends them.
+// New has the model listen to silence, which takes as long as an encoding of
+// 30 s, and starts the workers; Close ends them.
 func New(m *model.Model, c Config) (*Engine, error) {
 	c, err := c.withDefaults()
 	if err != nil {
 		return nil, err
 	}
-	return newEngine(func() decoder { return m.NewDecoder() }, c, defaultPolicy()), nil
+	var quiet [2]*model.Silence
+	models := [2]*model.Model{m, m}
+	if c.Finals != nil {
+		models[1] = c.Finals
+	}
+	for i, m := range models {
+		if i > 0 && m == models[0] {
+			quiet[i] = quiet[0]
+			continue
+		}
+		if quiet[i], err = m.NewDecoder().NewSilence(context.Background()); err != nil {
+			return nil, err
+		}
+	}
+	e := newEngine(func() [2]*stage { return newStages(m, c.Finals, quiet) }, c, defaultPolicy())
+	e.models = models
+	return e, nil
 }
 
-func newEngine(newDecoder func() decoder, c Config, p policy) *Engine {
+func newEngine(stages func() [2]*stage, c Config, p policy) *Engine {
 	e := &Engine{c: c, p: p}
-	e.sched = newScheduler(&e.stats)
+	e.sched = newScheduler(&e.stats, p.batch)
 	for range c.Workers {
-		w := &worker{p: p, d: newDecoder(), stats: &e.stats}
-		e.sched.start(w)
+		e.sched.start(&worker{p: p, stages: stages(), stats: &e.stats})
 	}
 	return e
 }
 
-// NewStream begins a leg.
+// NewStream begins a leg. The error is ErrOverloaded when the engine has no
+// room for another, and says so.
 func (e *Engine) NewStream(ctx context.Context, c asr.StreamConfig) (asr.Stream, error) {
 	if e.sched.isClosed() {
 		return nil, fmt.Errorf("%w: no stream for leg %s of call %s", ErrClosed, c.Leg, c.Call)
 	}
+	if l := e.Load(); l.Overloaded {
+		e.stats.RefusedStreams.Add(1)
+		return nil, fmt.Errorf("%w: no stream for leg %s of call %s: partials wait %v, a final waited %v",
+			ErrOverloaded, c.Leg, c.Call, l.PartialWait.Round(time.Millisecond), l.FinalWait.Round(time.Millisecond))
+	}
 	ctx, cancel := context.WithCancel(ctx)
-	return &Stream{
+	s := &Stream{
 		e: e, c: c, ctx: ctx, cancel: cancel,
 		history: make([]int16, 0, 2*historySamples),
 		arrived: make(chan struct{}, 1),
-	}, nil
+	}
+	if len(c.Phrases) > 0 {
+		s.bias = e.bias(c.Phrases)
+	}
+	return s, nil
+}
+
+// defaultWeight is a phrase's weight where none is given.
+const defaultWeight = 2
+
+func (e *Engine) bias(phrases []asr.Phrase) (b [2]*model.Bias) {
+	list := make([]model.Phrase, 0, len(phrases))
+	for _, p := range phrases {
+		w := p.Weight
+		if w == 0 {
+			w = defaultWeight
+		}
+		list = append(list, model.Phrase{Text: p.Text, Weight: w})
+	}
+	for i, m := range e.models {
+		switch {
+		case m == nil:
+		case i > 0 && m == e.models[0]:
+			b[i] = b[0]
+		default:
+			b[i] = m.NewBias(list)
+		}
+	}
+	return b
+}
+
+// detects tells whether the language of a leg is to be found out.
+func (e *Engine) detects() bool { return e.models[1] != nil && e.models[1].Multilingual() }
+
+// Load tells how busy the engine is.
+func (e *Engine) Load() Load {
+	l := e.sched.load()
+	l.Overloaded = e.c.MaxPartialWait > 0 && l.PartialWait > e.c.MaxPartialWait ||
+		e.c.MaxFinalWait > 0 && l.FinalWait > e.c.MaxFinalWait
+	return l
 }
 
 // Close ends the workers and waits for them; streams that are still open
@@ -134,13 +203,13 @@ func (e *Engine) Stats() *Stats { return &e.stats }
 
 // policy is what was found by measurement; see the tests that measure.
 type policy struct {
-	// pad is how much silence the encoder sees after the audio, in samples;
-	// its context is rounded up to a multiple of round frames (20 ms each) and
-	// has at least so many for partials and for finals.
-	pad, round               int
-	partialFloor, finalFloor int
+	// pad is how much silence the encoder is given after the audio, in samples,
+	// before the silence that the model remembers.
+	pad int
 	// finalBeam is the beam of finals.
 	finalBeam int
+	// batch is how many jobs a worker decodes together.
+	batch int
 	// firstPartial is how much audio the first partial waits for, in samples.
 	firstPartial int
 	// tail is how much audio after the end edge goes into the final.
@@ -160,8 +229,9 @@ type policy struct {
 
 func defaultPolicy() policy {
 	return policy{
-		pad: 2 * pcm.Rate, round: 50,
-		partialFloor: 300, finalFloor: 750, finalBeam: 5,
+		pad:          pcm.Rate / 2,
+		finalBeam:    5,
+		batch:        4,
 		firstPartial: pcm.Rate * 85 / 100,
 		tail:         pcm.Rate * 3 / 10,
 		holdBack:     pcm.Rate * 4 / 10,
@@ -183,11 +253,4 @@ func (p *policy) settled(w *word, end int64) bool {
 // complete says whether a word that ends at a pause becomes stable.
 func (p *policy) complete(w *word) bool {
 	return w.seen >= 1 || w.Confidence >= p.sure
-}
-
-func (p *policy) beam(final bool) int {
-	if final {
-		return p.finalBeam
-	}
-	return 0
 }
