@@ -30,7 +30,7 @@ func TestOverloadAndRecovery(t *testing.T) {
 				if i == 0 {
 					l.must(words[:1], begin(0))
 				} else {
-					l.must(words[i:i+1])
+					l.must(words[i : i+1])
 				}
 				_ = f
 			}

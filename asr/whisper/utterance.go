@@ -45,7 +45,7 @@ func (u *utterance) revise(out *outcome, n int, atPause bool, p *policy) asr.Hyp
 	words = after(u.stable, words)
 	recognise(u.tail, words)
 	k := 0
-	for k < len(words) && (p.settled(&words[k], end) || atPause && p.complete(&words[k])) {
+	for k < len(words) && (int64(n) >= p.least && p.settled(&words[k], end) || atPause && p.complete(&words[k])) {
 		k++
 	}
 	u.stable = append(u.stable, words[:k]...)

@@ -214,13 +214,17 @@ type policy struct {
 	firstPartial int
 	// tail is how much audio after the end edge goes into the final.
 	tail int
-	// holdBack is how far before the end of the audio a word must end to
-	// become stable.
-	holdBack int64
-	// sure is the confidence from which a second hypothesis makes a word
-	// stable; one less sure must be seen patience times more.
-	sure     float32
-	patience int
+	// A word becomes stable when so much audio is behind it as holdBack says and
+	// either the model is certain of it, or it is sure of it and the hypothesis
+	// before had it too. A word that the model is not sure of waits until it is
+	// old. The first words wait until the utterance has the least audio: with
+	// little behind them they are often misheard.
+	holdBack, old, least int64
+	certain, sure        float32
+	// At a pause nothing is behind the words, but they are complete: then one
+	// that the model is certain of becomes stable, and one that both hypotheses
+	// have if it is not quite unsure.
+	notUnsure float32
 	// quiet is the level relative to the utterance's speech, in dB, of a pause
 	// that is good enough to split at; it relaxes to 0 at the longest
 	// utterance.
@@ -234,9 +238,12 @@ func defaultPolicy() policy {
 		batch:        4,
 		firstPartial: pcm.Rate * 85 / 100,
 		tail:         pcm.Rate * 3 / 10,
-		holdBack:     pcm.Rate * 4 / 10,
+		holdBack:     pcm.Rate / 4,
+		old:          pcm.Rate * 3 / 2,
+		least:        pcm.Rate * 3 / 2,
+		certain:      0.9,
 		sure:         0.65,
-		patience:     6,
+		notUnsure:    0.5,
 		quiet:        -24,
 	}
 }
@@ -244,13 +251,17 @@ func defaultPolicy() policy {
 // settled says whether a word becomes stable in a hypothesis of audio up to
 // end.
 func (p *policy) settled(w *word, end int64) bool {
-	if w.End > end-p.holdBack {
+	behind := end - w.End
+	switch {
+	case behind < p.holdBack:
 		return false
+	case w.Confidence >= p.certain:
+		return true
 	}
-	return w.seen >= 1 && w.Confidence >= p.sure || w.seen >= p.patience
+	return w.seen >= 1 && (w.Confidence >= p.sure || behind >= p.old)
 }
 
 // complete says whether a word that ends at a pause becomes stable.
 func (p *policy) complete(w *word) bool {
-	return w.seen >= 1 || w.Confidence >= p.sure
+	return w.Confidence >= p.certain || w.seen >= 1 && w.Confidence >= p.notUnsure
 }

@@ -71,28 +71,39 @@ func continues(text string) bool {
 }
 
 // after returns the words that come after the stable ones, of which a newer
-// decode may have heard some otherwise. It aligns the two by the fewest edits;
-// of equally good places it takes the one nearest in time.
+// decode may have heard some otherwise, or written otherwise: "2774" for "2 7 7
+// 4". It aligns the letters of the two by the fewest edits; of equally good
+// places it takes the one nearest in time.
 func after(stable, words []word) []word {
 	if len(stable) == 0 {
 		return words
 	}
-	// row[j] is the least number of edits between the stable words so far and
-	// words[:j].
-	row := make([]int, len(words)+1)
-	for j := range row {
-		row[j] = j
+	var before, letters []rune
+	for _, w := range stable {
+		before = append(before, []rune(w.normal)...)
 	}
-	for i, s := range stable {
+	// ends[j] is the number of letters of words[:j].
+	ends := make([]int, 1, len(words)+1)
+	for _, w := range words {
+		letters = append(letters, []rune(w.normal)...)
+		ends = append(ends, len(letters))
+	}
+	// row[k] is the least number of edits between the stable letters so far and
+	// letters[:k].
+	row := make([]int, len(letters)+1)
+	for k := range row {
+		row[k] = k
+	}
+	for i, s := range before {
 		diagonal := row[0]
 		row[0] = i + 1
-		for j, w := range words {
+		for k, l := range letters {
 			best := diagonal
-			if s.normal != w.normal {
+			if s != l {
 				best++
 			}
-			best = min(best, row[j]+1, row[j+1]+1)
-			diagonal, row[j+1] = row[j+1], best
+			best = min(best, row[k]+1, row[k+1]+1)
+			diagonal, row[k+1] = row[k+1], best
 		}
 	}
 	last := stable[len(stable)-1].End
@@ -103,8 +114,8 @@ func after(stable, words []word) []word {
 		return max(words[j-1].End-last, last-words[j-1].End)
 	}
 	cut := 0
-	for j := 1; j < len(row); j++ {
-		if row[j] < row[cut] || row[j] == row[cut] && apart(j) < apart(cut) {
+	for j := 1; j < len(ends); j++ {
+		if a, b := row[ends[j]], row[ends[cut]]; a < b || a == b && apart(j) < apart(cut) {
 			cut = j
 		}
 	}
