@@ -85,9 +85,6 @@ func (t *Track) Finish(words []asr.Word) []asr.Word {
 	return t.words()
 }
 
-// Stable is the number of stable words.
-func (t *Track) Stable() int { return len(t.stable) }
-
 // End is where the last stable word ends, 0 when there is none.
 func (t *Track) End() int64 {
 	if len(t.stable) == 0 {

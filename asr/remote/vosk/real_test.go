@@ -22,10 +22,14 @@ import (
 	"sidetone/internal/wav"
 )
 
-// realServer starts a real vosk-server with a Korean model, where the Python
-// that SIDETONE_VOSK_PYTHON names has the packages, and returns its address.
+// realServer gives the address of a vosk-server with a Korean model: the one that
+// SIDETONE_VOSK_SERVER names, or one that it starts where the Python that
+// SIDETONE_VOSK_PYTHON names has the packages.
 func realServer(t *testing.T) string {
 	t.Helper()
+	if addr := os.Getenv("SIDETONE_VOSK_SERVER"); addr != "" {
+		return addr
+	}
 	python := os.Getenv("SIDETONE_VOSK_PYTHON")
 	if python == "" {
 		python = "python3"
