@@ -107,14 +107,13 @@ func bell(s *source, x []float64) {
 		phase := 0.0
 		for i := range y {
 			_, beat := math.Modf(float64(i) / Rate * rate)
-			hz, v := low, 1.0
+			hz := low
 			if beat >= 0.5 {
 				hz = low * high
 			}
 			phase += 2 * math.Pi * hz / Rate
 			if struck {
-				v = math.Exp(-4 * math.Mod(beat, 0.5))
-				y[i] = peak * v * (math.Sin(phase) + 0.5*math.Sin(2.76*phase) + 0.2*math.Sin(5.4*phase)) / 2
+				y[i] = peak * math.Exp(-4*math.Mod(beat, 0.5)) * (math.Sin(phase) + 0.5*math.Sin(2.76*phase) + 0.2*math.Sin(5.4*phase)) / 2
 				continue
 			}
 			y[i] = peak * math.Sin(phase)
