@@ -22,7 +22,7 @@ func WriteUtterances(w io.Writer, us []Utterance) error {
 		for _, l := range u.Lags {
 			lags = append(lags, strconv.FormatFloat(l, 'f', 3, 64))
 		}
-		fmt.Fprintf(b, "%s\t%s\t%s\t%s\t%.3f\t%.3f\t%s\t%s\t%s\n",
+		fmt.Fprintf(b, "%s\t%s\t%s\t%s\t%.3f\t%.6f\t%s\t%s\t%s\n",
 			field.Replace(u.Engine), field.Replace(u.Set), field.Replace(u.Condition), field.Replace(u.Clip),
 			u.Seconds, u.CPU, field.Replace(u.Ref), field.Replace(u.Hyp), strings.Join(lags, " "))
 	}

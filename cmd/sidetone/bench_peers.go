@@ -334,7 +334,7 @@ func (o *benchLatency) run(ctx context.Context, w io.Writer, store *models.Store
 	if err != nil {
 		return err
 	}
-	if err := core.Pin(o.core); err != nil {
+	if err = core.Pin(o.core); err != nil {
 		return err
 	}
 	children, end, err := benchpeer.StartAll(ctx, engines, o.core)

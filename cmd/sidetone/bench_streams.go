@@ -119,14 +119,14 @@ func (o *benchStreams) run(ctx context.Context, w io.Writer, store *models.Store
 		return err
 	}
 	defer e.Close()
-	if err := warmUp(ctx, e, v, play(1)[0]); err != nil {
+	if err = warmUp(ctx, e, v, play(1)[0]); err != nil {
 		return err
 	}
 	c := benchlive.Config{
 		Engine:      e,
 		NewDetector: func() (benchlive.Detector, error) { return v.NewDetector(vad.Config{}) },
 		Counters:    func() benchlive.Counters { return counters(e.Stats()) },
-		Warm: o.warm, Measured: o.measured, MaxLag: o.maxLag, MaxWait: o.maxWait,
+		Warm:        o.warm, Measured: o.measured, MaxLag: o.maxLag, MaxWait: o.maxWait,
 	}
 	err = o.search(ctx, w, &report, func(n int) (benchlive.Result, error) { return benchlive.Run(ctx, c, play(n)) })
 	if err != nil {
@@ -255,7 +255,7 @@ func (o *benchStreams) tracks() (func(n int) []benchlive.Track, error) {
 // warmUp lets the engine's worker grow its scratch, which is no leg's.
 func warmUp(ctx context.Context, e asr.Engine, v *vad.Model, t benchlive.Track) error {
 	var x []int16
-	for len(x) < 30*pcm.Rate {
+	for len(x) < 15*pcm.Rate {
 		x = append(x, t().Samples...)
 	}
 	_, err := benchasr.StreamOf(e, v).Recognise(ctx, x)

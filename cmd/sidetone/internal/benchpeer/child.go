@@ -57,17 +57,17 @@ func Start(ctx context.Context, e Engine, on int) (*Child, error) {
 		cancel()
 		return nil, err
 	}
-	if err := core.On(on, cmd.Start); err != nil {
+	if err = core.On(on, cmd.Start); err != nil {
 		cancel()
 		return nil, fmt.Errorf("%s: %w", e.Name, err)
 	}
 	stop := func() error {
 		defer cancel()
-		err := cmd.Wait()
-		if err != nil && complaints.String() != "" {
-			err = fmt.Errorf("%w: %s", err, complaints)
+		ended := cmd.Wait()
+		if ended != nil && complaints.String() != "" {
+			ended = fmt.Errorf("%w: %s", ended, complaints)
 		}
-		return err
+		return ended
 	}
 	c, err := connect(e.Name, w, r, stop)
 	if err != nil {
@@ -99,10 +99,10 @@ func (c *Child) Ask(x []int16, q Request) (Answer, error) {
 		return Answer{}, err
 	}
 	b := bytes.NewBuffer(append(head, '\n'))
-	if err := binary.Write(b, binary.LittleEndian, x); err != nil {
+	if err = binary.Write(b, binary.LittleEndian, x); err != nil {
 		return Answer{}, err
 	}
-	if _, err := c.w.Write(b.Bytes()); err != nil {
+	if _, err = c.w.Write(b.Bytes()); err != nil {
 		return Answer{}, fmt.Errorf("%s: it takes no requests any more: %w", c.name, err)
 	}
 	line, err := c.line()

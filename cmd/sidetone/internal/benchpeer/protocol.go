@@ -90,14 +90,14 @@ func Serve(ctx context.Context, in io.Reader, out io.Writer, ready string, f Rec
 			return err
 		}
 		var q Request
-		if err := json.Unmarshal(line, &q); err != nil {
+		if err = json.Unmarshal(line, &q); err != nil {
 			return fmt.Errorf("a request that cannot be read: %w", err)
 		}
 		if q.Samples < 0 || q.Samples > maxSamples {
 			return fmt.Errorf("a request with %d samples, want 0 to %d", q.Samples, maxSamples)
 		}
 		x := make([]int16, q.Samples)
-		if err := binary.Read(r, binary.LittleEndian, x); err != nil {
+		if err = binary.Read(r, binary.LittleEndian, x); err != nil {
 			return fmt.Errorf("a request without its %d samples: %w", q.Samples, err)
 		}
 		begin, before := time.Now(), core.Time()
