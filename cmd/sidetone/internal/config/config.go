@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/goccy/go-yaml"
@@ -52,14 +53,6 @@ type Media struct {
 // Models says where weights lie.
 type Models struct {
 	Store string `yaml:"store"`
-}
-
-// Recognition chooses and bounds the recogniser.
-type Recognition struct {
-	Model        string        `yaml:"model"`
-	Language     string        `yaml:"language"`
-	Workers      int           `yaml:"workers"`
-	PartialEvery time.Duration `yaml:"partial_every"`
 }
 
 // Guidance names the rules and the knowledge.
@@ -110,9 +103,18 @@ func decode(b []byte, c *Config) error {
 	if err := yaml.Unmarshal(b, &doc); err == nil && doc == nil {
 		return nil
 	}
-	d := yaml.NewDecoder(bytes.NewReader(b), yaml.DisallowUnknownField(), yaml.Strict())
+	d := yaml.NewDecoder(bytes.NewReader(b), yaml.DisallowUnknownField(), yaml.Strict(), yaml.CustomUnmarshaler(duration))
 	if err := d.Decode(c); err != nil && !errors.Is(err, io.EOF) {
 		return err
+	}
+	return nil
+}
+
+// duration reads a time; a bare 0 needs no unit.
+func duration(d *time.Duration, b []byte) (err error) {
+	text := strings.Trim(strings.TrimSpace(string(b)), `"'`)
+	if *d, err = time.ParseDuration(text); err != nil {
+		return fmt.Errorf("%q is no time; write it with its unit, such as 500ms or 2s", text)
 	}
 	return nil
 }
@@ -136,20 +138,14 @@ func (c *Config) Validate() error {
 		bad("media.max_calls", "%d; at least 1 is needed", c.Media.MaxCalls)
 	}
 	for key, d := range map[string]time.Duration{
-		"media.setup_timeout":       c.Media.SetupTimeout,
-		"media.silence_timeout":     c.Media.SilenceTimeout,
-		"recognition.partial_every": c.Recognition.PartialEvery,
+		"media.setup_timeout":   c.Media.SetupTimeout,
+		"media.silence_timeout": c.Media.SilenceTimeout,
 	} {
 		if d <= 0 {
 			bad(key, "%v; a time above zero is needed", d)
 		}
 	}
-	if c.Recognition.Workers < 1 {
-		bad("recognition.workers", "%d; at least 1 is needed", c.Recognition.Workers)
-	}
-	if c.Recognition.Model == "" {
-		bad("recognition.model", "empty; `sidetone models list` names them")
-	}
+	c.Recognition.validate(bad)
 	if _, err := c.Log.level(); err != nil {
 		bad("log.level", "%v", err)
 	}
