@@ -8,7 +8,7 @@ func TestKernelsDoNotAllocate(t *testing.T) {
 	a, b, bias, dst := normal(r, m*k), normal(r, n*k), normal(r, n), make([]float32, m*n)
 	half := make([]uint16, n*k)
 	l, h := NewLinear(b, bias, n, k), NewHalf(half, bias, n, k)
-	i8 := NewInt8(b, bias, n, k)
+	i8, fine := NewInt8(b, bias, n, k), NewInt8Fine(b, bias, n, k)
 	att, out := NewAttention(n, k), make([]float32, m*k)
 	bytes := NewAttentionInt8(n, k)
 	for name, f := range map[string]func(){
@@ -22,6 +22,7 @@ func TestKernelsDoNotAllocate(t *testing.T) {
 		"Half.MulRows":   func() { h.MulRows(dst, n, a, k, m) },
 		"Half.Row":       func() { h.Row(out[:k], 3) },
 		"Int8.Mul":       func() { i8.Mul(dst, a, m) },
+		"Int8.Mul fine":  func() { fine.Mul(dst, a, m) },
 		"Int8.Mul one":   func() { i8.Mul(dst, a, 1) },
 		"Int8.MulAdd":    func() { i8.MulAdd(dst, a, m) },
 		"Int8.MulRows":   func() { i8.MulRows(dst, n, a, k, m) },

@@ -160,10 +160,16 @@ func gemmInt8x13VNNI(n int, k int, a *uint8, rows *float32, b *int8, cols *float
 //go:noescape
 func gemmInt8x14VNNI(n int, k int, a *uint8, rows *float32, b *int8, cols *float32, c *float32, ldc int, add bool, ahead int)
 
-// toBytesAVX512 writes x[n] in steps above its least element to dst; n is at least 1.
+// toBytesAVX512 writes x[n] in steps above its least element to low; n is at least 1.
 //
 //go:noescape
-func toBytesAVX512(n int, dst *uint8, x *float32) (step float32, least float32)
+func toBytesAVX512(n int, low *uint8, x *float32) (step float32, least float32)
+
+// toWordsAVX512 writes x[n] in steps above its least element to high and low; n is at
+// least 1.
+//
+//go:noescape
+func toWordsAVX512(n int, high *uint8, low *uint8, x *float32) (step float32, least float32)
 
 // toSignedAVX512 writes x[n] in steps to dst and returns the step and the sum of dst.
 //

@@ -6851,11 +6851,11 @@ store:
 	VZEROUPPER
 	RET
 
-// func toBytesAVX512(n int, dst *uint8, x *float32) (step float32, least float32)
+// func toBytesAVX512(n int, low *uint8, x *float32) (step float32, least float32)
 // Requires: AVX, AVX512F, BMI2, FMA3, SSE
 TEXT ·toBytesAVX512(SB), NOSPLIT, $0-32
 	MOVQ         n+0(FP), AX
-	MOVQ         dst+8(FP), CX
+	MOVQ         low+8(FP), CX
 	MOVQ         x+16(FP), DX
 	VBROADCASTSS (DX), Z0
 	VMOVAPS      Z0, Z1
@@ -7015,6 +7015,166 @@ DATA const3b808081<>+20(SB)/4, $0x3b808081
 DATA const3b808081<>+24(SB)/4, $0x3b808081
 DATA const3b808081<>+28(SB)/4, $0x3b808081
 GLOBL const3b808081<>(SB), RODATA|NOPTR, $32
+
+// func toWordsAVX512(n int, high *uint8, low *uint8, x *float32) (step float32, least float32)
+// Requires: AVX, AVX512F, BMI2, FMA3, SSE
+TEXT ·toWordsAVX512(SB), NOSPLIT, $0-40
+	MOVQ         n+0(FP), AX
+	MOVQ         low+16(FP), CX
+	MOVQ         x+24(FP), DX
+	MOVQ         high+8(FP), BX
+	VBROADCASTSS (DX), Z0
+	VMOVAPS      Z0, Z1
+	VMOVAPS      Z0, Z2
+	VPXORD       Z3, Z3, Z3
+	VMOVAPS      Z0, Z4
+	VMOVAPS      Z0, Z5
+	VPXORD       Z6, Z6, Z6
+	MOVQ         DX, SI
+	MOVQ         AX, DI
+
+wide:
+	CMPQ    DI, $0x20
+	JLT     narrow
+	VMOVUPS (SI), Z7
+	VMINPS  Z7, Z1, Z1
+	VMAXPS  Z7, Z2, Z2
+	VADDPS  Z7, Z3, Z3
+	VMOVUPS 64(SI), Z7
+	VMINPS  Z7, Z4, Z4
+	VMAXPS  Z7, Z5, Z5
+	VADDPS  Z7, Z6, Z6
+	ADDQ    $0x00000080, SI
+	SUBQ    $0x20, DI
+	JMP     wide
+
+narrow:
+	XORQ R8, R8
+	MOVQ DI, R9
+	ANDQ $-16, R9
+	ANDQ $0x0f, DI
+
+rangeloop:
+	CMPQ    R8, R9
+	JGE     rangetail
+	VMOVUPS (SI)(R8*4), Z7
+	VMINPS  Z7, Z1, Z1
+	VMAXPS  Z7, Z2, Z2
+	VADDPS  Z7, Z3, Z3
+	ADDQ    $0x10, R8
+	JMP     rangeloop
+
+rangetail:
+	TESTQ   DI, DI
+	JZ      rangedone
+	MOVQ    $-1, R9
+	BZHIL   DI, R9, R9
+	KMOVW   R9, K1
+	VMOVAPS Z0, Z0
+	VMOVUPS (SI)(R8*4), K1, Z0
+	VMINPS  Z0, Z1, Z1
+	VMAXPS  Z0, Z2, Z2
+	VADDPS  Z0, Z3, Z3
+
+rangedone:
+	VMINPS        Z4, Z1, Z1
+	VMAXPS        Z5, Z2, Z2
+	VADDPS        Z6, Z3, Z3
+	VEXTRACTF64X4 $0x01, Z1, Y0
+	VMINPS        Y0, Y1, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VMINPS        X1, X0, X1
+	VPERMILPS     $0x4e, X1, X0
+	VMINPS        X0, X1, X1
+	VPERMILPS     $0xb1, X1, X0
+	VMINPS        X0, X1, X1
+	VEXTRACTF64X4 $0x01, Z2, Y0
+	VMAXPS        Y0, Y2, Y0
+	VEXTRACTF128  $0x01, Y0, X2
+	VMAXPS        X2, X0, X2
+	VPERMILPS     $0x4e, X2, X0
+	VMAXPS        X0, X2, X2
+	VPERMILPS     $0xb1, X2, X0
+	VMAXPS        X0, X2, X2
+	VEXTRACTF64X4 $0x01, Z3, Y0
+	VADDPS        Y0, Y3, Y0
+	VEXTRACTF128  $0x01, Y0, X3
+	VADDPS        X3, X0, X3
+	VPERMILPS     $0x4e, X3, X0
+	VADDPS        X0, X3, X3
+	VPERMILPS     $0xb1, X3, X0
+	VADDPS        X0, X3, X3
+	VSUBSS        X1, X2, X0
+	VMOVSS        const0da24260<>+0(SB), X4
+	VCMPSS        $0x11, X4, X0, X4
+	VANDNPS       X0, X4, X0
+	VMOVSS        const477fff00<>+0(SB), X2
+	VDIVSS        X0, X2, X2
+	VXORPS        X4, X4, X4
+	VCMPSS        $0x1e, X4, X0, X4
+	VANDPS        X2, X4, X2
+	VMULSS        const37800080<>+0(SB), X0, X0
+	MOVSS         X0, step+32(FP)
+	VXORPS        X4, X4, X4
+	VFMADD213SS   X1, X4, X3
+	MOVSS         X3, least+36(FP)
+	VBROADCASTSS  X1, Z0
+	VBROADCASTSS  X2, Z1
+	XORQ          SI, SI
+	MOVQ          AX, DI
+	ANDQ          $-16, DI
+	ANDQ          $0x0f, AX
+
+bytesloop:
+	CMPQ      SI, DI
+	JGE       bytestail
+	VMOVUPS   (DX)(SI*4), Z2
+	VSUBPS    Z0, Z2, Z2
+	VMULPS    Z1, Z2, Z2
+	VCVTPS2DQ Z2, Z2
+	VPMOVDB   Z2, (CX)(SI*1)
+	VPSRLD    $0x08, Z2, Z2
+	VPMOVDB   Z2, (BX)(SI*1)
+	ADDQ      $0x10, SI
+	JMP       bytesloop
+
+bytestail:
+	TESTQ     AX, AX
+	JZ        bytesdone
+	MOVQ      $-1, DI
+	BZHIL     AX, DI, DI
+	KMOVW     DI, K1
+	VMOVUPS.Z (DX)(SI*4), K1, Z2
+	VSUBPS    Z0, Z2, Z2
+	VMULPS    Z1, Z2, Z2
+	VCVTPS2DQ Z2, Z2
+	VPMOVDB   Z2, K1, (CX)(SI*1)
+	VPSRLD    $0x08, Z2, Z2
+	VPMOVDB   Z2, K1, (BX)(SI*1)
+
+bytesdone:
+	VZEROUPPER
+	RET
+
+DATA const477fff00<>+0(SB)/4, $0x477fff00
+DATA const477fff00<>+4(SB)/4, $0x477fff00
+DATA const477fff00<>+8(SB)/4, $0x477fff00
+DATA const477fff00<>+12(SB)/4, $0x477fff00
+DATA const477fff00<>+16(SB)/4, $0x477fff00
+DATA const477fff00<>+20(SB)/4, $0x477fff00
+DATA const477fff00<>+24(SB)/4, $0x477fff00
+DATA const477fff00<>+28(SB)/4, $0x477fff00
+GLOBL const477fff00<>(SB), RODATA|NOPTR, $32
+
+DATA const37800080<>+0(SB)/4, $0x37800080
+DATA const37800080<>+4(SB)/4, $0x37800080
+DATA const37800080<>+8(SB)/4, $0x37800080
+DATA const37800080<>+12(SB)/4, $0x37800080
+DATA const37800080<>+16(SB)/4, $0x37800080
+DATA const37800080<>+20(SB)/4, $0x37800080
+DATA const37800080<>+24(SB)/4, $0x37800080
+DATA const37800080<>+28(SB)/4, $0x37800080
+GLOBL const37800080<>(SB), RODATA|NOPTR, $32
 
 // func toSignedAVX512(n int, dst *int8, x *float32) (step float32, sum float32)
 // Requires: AVX, AVX2, AVX512F, BMI2, SSE

@@ -152,10 +152,19 @@ func BenchmarkInt8(b *testing.B) {
 			}
 			l := newInt8(v, normal(r, s.in*s.out), normal(r, s.out), s.out, s.in)
 			x, dst := normal(r, s.m*s.in), make([]float32, s.m*s.out)
-			for b.Loop() {
-				l.Mul(dst, x, s.m)
-			}
-			rate(b, 2*s.m*s.in*s.out, "GOP/s")
+			b.Run("bytes", func(b *testing.B) {
+				for b.Loop() {
+					l.Mul(dst, x, s.m)
+				}
+				rate(b, 2*s.m*s.in*s.out, "GOP/s")
+			})
+			l.fine()
+			b.Run("fine", func(b *testing.B) {
+				for b.Loop() {
+					l.Mul(dst, x, s.m)
+				}
+				rate(b, 2*s.m*s.in*s.out, "GOP/s")
+			})
 		})
 	}
 }

@@ -137,6 +137,10 @@ func TestBoundsProducts(t *testing.T) {
 				i8.w, i8.cols = guarded(g, i8.w), guarded(g, i8.cols)
 				i8.Mul(gd, ga, m)
 				equal(t, "Int8.Mul", gd, dst)
+				i8.fine().Mul(dst, a, m)
+				i8.low = guarded(g, i8.low)
+				i8.Mul(gd, ga, m)
+				equal(t, "Int8.Mul, fine", gd, dst)
 			}
 		}
 	})
@@ -191,6 +195,9 @@ func TestBoundsBytes(t *testing.T) {
 			gu, gs, gl := guarded(g, u), guarded(g, s), guarded(g, low)
 			if v.toBytes(u, x) != v.toBytes(gu, gx) || string(u) != string(gu) {
 				t.Fatalf("toBytes of %d", n)
+			}
+			if v.toWords(u, low, x) != v.toWords(gu, gl, gx) || string(u) != string(gu) || string(low) != string(gl) {
+				t.Fatalf("toWords of %d", n)
 			}
 			v.toSigned(s, x)
 			v.toSigned(gs, gx)

@@ -7,7 +7,7 @@ import "math"
 // the time. Each output has its own step, the largest of its weights divided
 // by 127. Each row of x is turned to bytes on the way, 255 steps from its
 // least to its largest element, so one outlier costs the whole row its
-// precision. A row of x that is not finite, or whose sum is not, gives a row
+// precision; NewInt8Fine is for these. A row of x that is not finite, or whose sum is not, gives a row
 // that is not. It is immutable.
 type Int8 struct {
 	isa  isa
@@ -16,6 +16,9 @@ type Int8 struct {
 	w []int8
 	// cols are what a product needs to know of the outputs of each panel.
 	cols []int8Cols
+	// low is cols for the lower bytes of x: the steps alone. It is nil where x
+	// is rounded to bytes.
+	low []int8Cols
 }
 
 // int8Cols are figures of the outputs of a panel.
@@ -31,8 +34,8 @@ type int8Row struct{ step, least float32 }
 const (
 	// int8M is the number of rows of x that a kernel of bytes takes at once.
 	int8M = 14
-	// int8Rows is the number of rows of x that are kept as bytes, if
-	// int8Buffer has room for them.
+	// int8Rows is the number of rows of x that are kept as bytes, if there is
+	// room for them.
 	int8Rows   = 12 * int8M
 	int8Buffer = 64 << 10
 	int8Small  = 8 << 10
@@ -49,6 +52,21 @@ func Int8Fast() bool { return active.multipliesBytes() }
 // NewInt8 lays out w [out][in] rounded to bytes; bias may be nil. Neither
 // slice is kept. in is at most 65536, so that no sum overflows.
 func NewInt8(w, bias []float32, out, in int) *Int8 { return newInt8(active, w, bias, out, in) }
+
+// NewInt8Fine is NewInt8 for rows of x that hold outliers, as GELU leaves
+// them: they are rounded to 16 bits, 65535 steps, and the product takes twice
+// the time where it does not wait for the memory.
+func NewInt8Fine(w, bias []float32, out, in int) *Int8 {
+	return newInt8(active, w, bias, out, in).fine()
+}
+
+func (l *Int8) fine() *Int8 {
+	l.low = make([]int8Cols, len(l.cols))
+	for i := range l.low {
+		l.low[i].step = l.cols[i].step
+	}
+	return l
+}
 
 func newInt8(v isa, w, bias []float32, out, in int) *Int8 {
 	check(out > 0 && in > 0 && in <= int8Buffer && len(w) == out*in && (bias == nil || len(bias) == out), "NewInt8")
@@ -117,34 +135,58 @@ func (l *Int8) MulRows(dst []float32, ldd int, x []float32, ldx int, rows int) {
 func (l *Int8) mul(dst []float32, ldd int, x []float32, ldx int, rows int, add bool) {
 	check(covers(dst, ldd, rows, l.n) && covers(x, ldx, rows, l.k), "Mul")
 	// The buffers are cleared by the compiler, which takes its time.
-	if rows*quads(l.k) <= int8Small {
+	switch size := rows * l.rowSize(); {
+	case size <= int8Small:
 		var buf [int8Small]uint8
 		l.product(buf[:], dst, ldd, x, ldx, rows, add)
-	} else {
-		var buf [int8Buffer]uint8
+	case size <= 4*int8Small:
+		var buf [4 * int8Small]uint8
+		l.product(buf[:], dst, ldd, x, ldx, rows, add)
+	default:
+		var buf [2 * int8Buffer]uint8
 		l.product(buf[:], dst, ldd, x, ldx, rows, add)
 	}
 }
 
+// rowSize is the number of bytes that a row of x becomes.
+func (l *Int8) rowSize() int {
+	if l.low != nil {
+		return 2 * quads(l.k)
+	}
+	return quads(l.k)
+}
+
 func (l *Int8) product(buf []uint8, dst []float32, ldd int, x []float32, ldx int, rows int, add bool) {
 	stride := quads(l.k)
-	most := min(len(buf)/stride, int8Rows)
+	most := min(len(buf)/l.rowSize(), int8Rows)
 	if most > int8M {
 		most -= most % int8M
 	}
+	high, low := buf[:most*stride], buf[most*stride:]
 	cols := max(2, int8Chunk/(stride*panelN)&^1) * panelN
-	var figures [int8Rows]int8Row
+	far := len(l.w) > int8Near
+	var upper, lower [int8Rows]int8Row
 	for r := 0; r < rows; r += most {
 		m := min(most, rows-r)
 		for i := range m {
-			figures[i] = l.isa.toBytes(buf[i*stride:][:l.k], x[(r+i)*ldx:][:l.k])
+			row, at := x[(r+i)*ldx:][:l.k], i*stride
+			if l.low == nil {
+				upper[i] = l.isa.toBytes(high[at:][:l.k], row)
+				continue
+			}
+			f := l.isa.toWords(high[at:][:l.k], low[at:][:l.k], row)
+			upper[i], lower[i].step = int8Row{256 * f.step, f.least}, f.step
 		}
 		tiles := (m + int8M - 1) / int8M
 		step := (m + tiles - 1) / tiles
 		for j := 0; j < l.n; j += cols {
 			n, w := min(cols, l.n-j), l.w[j*stride:]
 			for i := 0; i < m; i += step {
-				l.isa.gemmInt8(min(step, m-i), n, stride, buf[i*stride:], figures[i:], w, l.cols[j/panelN:], dst[(r+i)*ldd+j:], ldd, add, len(l.w) > int8Near)
+				to, tile := dst[(r+i)*ldd+j:], min(step, m-i)
+				l.isa.gemmInt8(tile, n, stride, high[i*stride:], upper[i:], w, l.cols[j/panelN:], to, ldd, add, far)
+				if l.low != nil {
+					l.isa.gemmInt8(tile, n, stride, low[i*stride:], lower[i:], w, l.low[j/panelN:], to, ldd, true, false)
+				}
 			}
 		}
 	}
@@ -152,6 +194,26 @@ func (l *Int8) product(buf []uint8, dst []float32, ldd int, x []float32, ldx int
 
 // toBytesGo writes x in steps above its least element to dst.
 func toBytesGo(dst []uint8, x []float32) int8Row {
+	f, inverse := steps(x, math.MaxUint8)
+	for i, v := range x {
+		dst[i] = uint8(int32(math.RoundToEven(float64((v - f.least) * inverse))))
+	}
+	return f
+}
+
+// toWordsGo is toBytesGo for numbers of 16 bits, in two bytes.
+func toWordsGo(high, low []uint8, x []float32) int8Row {
+	f, inverse := steps(x, math.MaxUint16)
+	for i, v := range x {
+		q := int32(math.RoundToEven(float64((v - f.least) * inverse)))
+		high[i], low[i] = uint8(q>>8), uint8(q)
+	}
+	return f
+}
+
+// steps divides the range of x into count steps; inverse is how many there are
+// in one.
+func steps(x []float32, count float32) (f int8Row, inverse float32) {
 	lo, hi, sum := x[0], x[0], float32(0)
 	for _, v := range x {
 		lo, hi = min(lo, v), max(hi, v)
@@ -161,14 +223,10 @@ func toBytesGo(dst []uint8, x []float32) int8Row {
 	if spread < leastSpread {
 		spread = 0
 	}
-	inverse := float32(0)
 	if spread > 0 {
-		inverse = 255 / spread
+		inverse = count / spread
 	}
-	for i, v := range x {
-		dst[i] = uint8(int32(math.RoundToEven(float64((v - lo) * inverse))))
-	}
-	return int8Row{step: spread * (1. / 255), least: lo + 0*sum}
+	return int8Row{step: spread * (1 / count), least: lo + 0*sum}, inverse
 }
 
 // leastSpread is the least spread of a row whose inverse is finite; a smaller

@@ -12,6 +12,14 @@ func (v isa) toBytes(dst []uint8, x []float32) int8Row {
 	return int8Row{step: step, least: least}
 }
 
+func (v isa) toWords(high, low []uint8, x []float32) int8Row {
+	if v < vnni || len(x) == 0 {
+		return toWordsGo(high, low, x)
+	}
+	step, least := toWordsAVX512(len(x), &high[0], &low[0], &x[0])
+	return int8Row{step: step, least: least}
+}
+
 // gemmInt8 computes c[m][n] (+)= a[m][k] · b + bias for up to int8M rows of
 // bytes and panels b of bytes, each [k/4][16][4]; far tells that b is not in a near cache.
 func (v isa) gemmInt8(m, n, k int, a []uint8, rows []int8Row, b []int8, cols []int8Cols, c []float32, ldc int, add, far bool) {

@@ -12,11 +12,16 @@ var _ multiplier = (*Int8)(nil)
 // in float64.
 func naiveInt8(l *Int8, x []float32, ldx, m int, bias []float32) []float64 {
 	rounded := make([]float32, m*l.k)
-	q := make([]uint8, l.k)
+	high, low := make([]uint8, l.k), make([]uint8, l.k)
 	for i := range m {
-		f := toBytesGo(q, x[i*ldx:][:l.k])
-		for j, b := range q {
-			rounded[i*l.k+j] = f.least + f.step*float32(b)
+		var f int8Row
+		if l.low == nil {
+			f = toBytesGo(low, x[i*ldx:][:l.k])
+		} else {
+			f = toWordsGo(high, low, x[i*ldx:][:l.k])
+		}
+		for j, b := range low {
+			rounded[i*l.k+j] = f.least + f.step*(256*float32(high[j])+float32(b))
 		}
 	}
 	w := make([]float32, l.n*l.k)
@@ -45,6 +50,9 @@ func TestInt8(t *testing.T) {
 							bias = normal(r, s.out)
 						}
 						l := newInt8(v, w, bias, s.out, s.in)
+						if (m+s.in)%2 == 1 {
+							l.fine()
+						}
 						want := naiveInt8(l, x, s.in, m, bias)
 						dst := make([]float32, m*s.out)
 						l.Mul(dst, x, m)
@@ -112,9 +120,15 @@ func TestInt8Rounding(t *testing.T) {
 		r := newRand()
 		w, x := normal(r, out*in), normal(r, m*in)
 		l := newInt8(v, w, nil, out, in)
-		for _, after := range []string{"LayerNorm", "GELU"} {
-			if after == "GELU" {
+		for _, after := range []string{"LayerNorm", "GELU", "outliers"} {
+			switch after {
+			case "GELU":
 				GELU(x)
+			case "outliers": // what is left is the rounding of the weights
+				for i := range m {
+					x[i*in+i] = 100
+				}
+				l.fine()
 			}
 			want := naive(x, in, func(j, q int) float64 { return float64(w[j*in+q]) }, nil, m, in, out)
 			dst := make([]float32, m*out)
@@ -161,7 +175,12 @@ func TestToBytes(t *testing.T) {
 					x[i] = x[i]*c.scale + c.offset
 				}
 				want, got := make([]uint8, n), make([]uint8, n)
-				f, g := toBytesGo(want, x), v.toBytes(got, x)
+				high, low := make([]uint8, n), make([]uint8, n)
+				f, g := toWordsGo(high, want, x), v.toWords(low, got, x)
+				if f != g || string(high) != string(low) || string(want) != string(got) {
+					t.Fatalf("words: %d of %v: got %v, want %v", n, c, g, f)
+				}
+				f, g = toBytesGo(want, x), v.toBytes(got, x)
 				if f != g {
 					t.Fatalf("%d of %v: got %v, want %v", n, c, g, f)
 				}

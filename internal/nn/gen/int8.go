@@ -94,12 +94,24 @@ func gemmInt8(m int) {
 	RET()
 }
 
-// toBytes writes a row of floats in steps above its least.
-func toBytes(c constants) {
-	TEXT("toBytesAVX512", NOSPLIT, "func(n int, dst *uint8, x *float32) (step, least float32)")
+// toBytes writes a row of floats in steps above its least, whole numbers of
+// one byte or of two.
+func toBytes(c constants, two bool) {
+	steps := 255.0
+	if two {
+		steps = 65535
+		TEXT("toWordsAVX512", NOSPLIT, "func(n int, high, low *uint8, x *float32) (step, least float32)")
+		Doc("toWordsAVX512 writes x[n] in steps above its least element to high and low; n is at", "least 1.")
+	} else {
+		TEXT("toBytesAVX512", NOSPLIT, "func(n int, low *uint8, x *float32) (step, least float32)")
+		Doc("toBytesAVX512 writes x[n] in steps above its least element to low; n is at least 1.")
+	}
 	Pragma("noescape")
-	Doc("toBytesAVX512 writes x[n] in steps above its least element to dst; n is at least 1.")
-	n, dst, x := param("n"), param("dst"), param("x")
+	n, low, x := param("n"), param("low"), param("x")
+	var high reg.GPVirtual
+	if two {
+		high = param("high")
+	}
 	first := ZMM()
 	VBROADCASTSS(Mem{Base: x}, first)
 	var lo, hi, sum [2]reg.VecVirtual
@@ -141,45 +153,40 @@ func toBytes(c constants) {
 	VMINPS(lo[1], lo[0], lo[0])
 	VMAXPS(hi[1], hi[0], hi[0])
 	VADDPS(sum[1], sum[0], sum[0])
-	low, high, total := fold512(lo[0], vminps), fold512(hi[0], vmaxps), fold512(sum[0], vaddps)
+	bottom, top, total := fold512(lo[0], vminps), fold512(hi[0], vmaxps), fold512(sum[0], vaddps)
 
 	// spread, or zero where it is too small to be divided by.
 	spread, inverse, t := XMM(), XMM(), XMM()
-	VSUBSS(low, high, spread)
+	VSUBSS(bottom, top, spread)
 	VMOVSS(c.float(1e-30), t)
 	VCMPSS(Imm(0x11), t, spread, t) // less than, quiet
 	VANDNPS(spread, t, spread)
-	VMOVSS(c.float(255), inverse)
+	VMOVSS(c.float(steps), inverse)
 	VDIVSS(spread, inverse, inverse)
-	// 255/0 is infinite, and without use: every difference is zero then.
+	// A division by zero is infinite, and without use: every difference is zero then.
 	VXORPS(t, t, t)
 	VCMPSS(Imm(0x1e), t, spread, t) // greater than, quiet
 	VANDPS(inverse, t, inverse)
-	VMULSS(c.float(1.0/255), spread, spread)
+	VMULSS(c.float(1/steps), spread, spread)
 	Store(spread, ReturnIndex(0))
 	// Zero times a sum that is not finite is NaN.
 	VXORPS(t, t, t)
-	VFMADD213SS(low, t, total)
+	VFMADD213SS(bottom, t, total)
 	Store(total, ReturnIndex(1))
 
 	least, factor := ZMM(), ZMM()
-	VBROADCASTSS(low, least)
+	VBROADCASTSS(bottom, least)
 	VBROADCASTSS(inverse, factor)
 	c.each512("bytes", n, func(i reg.GPVirtual, mask reg.Register) {
 		v := ZMM()
-		to := Mem{Base: dst, Index: i, Scale: 1}
-		if mask == nil {
-			VMOVUPS(at(x, i), v)
-		} else {
-			VMOVUPS_Z(at(x, i), mask, v)
-		}
+		load512(mask, at(x, i), v)
 		VSUBPS(least, v, v)
 		VMULPS(factor, v, v)
 		VCVTPS2DQ(v, v)
-		if mask == nil {
-			VPMOVDB(v, to)
-		} else {
-			VPMOVDB(v, mask, to)
+		narrow(v, mask, Mem{Base: low, Index: i, Scale: 1})
+		if two {
+			VPSRLD(Imm(8), v, v)
+			narrow(v, mask, Mem{Base: high, Index: i, Scale: 1})
 		}
 	})
 	VZEROUPPER()

@@ -13,7 +13,8 @@ func avx512(c constants) {
 	for m := 1; m <= 14; m++ {
 		gemmInt8(m)
 	}
-	toBytes(c)
+	toBytes(c, false)
+	toBytes(c, true)
 	toSigned(c)
 	columnMax(c)
 	packBytes(c)
