@@ -15,7 +15,10 @@ const (
 	Hop = 160
 
 	bins = Window/2 + 1
-	rate = 16000
+	// floorBelow is how far below the loudest the features' floor is, in
+	// decades.
+	floorBelow = 8
+	rate       = 16000
 )
 
 // Mel computes log-mel features as Whisper defines them (Radford et al., 2022;
@@ -34,6 +37,8 @@ type Mel struct {
 	in    []float64
 	spec  []complex128
 	power [bins]float32
+	// levels are one band's, for Subtract.
+	levels []float32
 }
 
 // NewMel makes an extractor of so many bands: 80 for most Whisper models, 128
@@ -131,7 +136,7 @@ func (m *Mel) Log(dst, frame []float32) {
 // Normalise lifts logarithmic energies to at least level-8, where level is the
 // loudest of them, and scales them to Whisper's range.
 func Normalise(x []float32, level float32) {
-	floor := level - 8
+	floor := level - floorBelow
 	for i, v := range x {
 		x[i] = (max(v, floor) + 4) / 4
 	}
