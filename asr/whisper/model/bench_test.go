@@ -88,3 +88,42 @@ func BenchmarkDecode(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkPartial is a partial of a stream: short context with silence behind
+// it, word times, a draft that is right but for its end.
+func BenchmarkPartial(b *testing.B) {
+	needs.Eval(b, "asr")
+	x := clip(b, benchClip)[:4*16000]
+	for _, compute := range []Compute{Default, Int8} {
+		m := tinyEnBy(b, compute)
+		d := m.NewDecoder()
+		quiet, err := d.NewSilence(b.Context())
+		if err != nil {
+			b.Fatal(err)
+		}
+		o := Options{Context: 225, Silence: quiet, WordTimes: true}
+		r, err := d.Decode(b.Context(), x, o)
+		if err != nil {
+			b.Fatal(err)
+		}
+		for name, draft := range map[string][]int{"none": nil, "most": r.Tokens[:len(r.Tokens)-3]} {
+			b.Run(fmt.Sprintf("%v/draft=%s", compute, name), func(b *testing.B) {
+				o.Draft = draft
+				b.ReportAllocs()
+				for b.Loop() {
+					if _, err := d.Decode(b.Context(), x, o); err != nil {
+						b.Fatal(err)
+					}
+				}
+			})
+		}
+		b.Run(fmt.Sprintf("%v/beam=5", compute), func(b *testing.B) {
+			o.Draft, o.Beam = nil, 5
+			for b.Loop() {
+				if _, err := d.Decode(b.Context(), x, o); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}

@@ -84,3 +84,10 @@ func (c Compute) decoderMatrix(w tensor.Tensor, bias []float32, out, in int) (ma
 	nn.FloatToHalf(half, full)
 	return nn.NewHalf(half, bias, out, in), nil
 }
+
+func (c Compute) attention(n, d int) *nn.Attention {
+	if c == Int8 {
+		return nn.NewAttentionInt8(n, d)
+	}
+	return nn.NewAttention(n, d)
+}

@@ -44,7 +44,7 @@ func (e *encoder) run(done context.Context, out []float32, ctx int, quiet *Silen
 	e.normed = grow(e.normed, ctx*d)
 	e.qkv = grow(e.qkv, ctx*3*d)
 	if e.attend == nil {
-		e.attend = nn.NewAttention(m.audioCtx, d/m.heads)
+		e.attend = m.compute.attention(m.audioCtx, d/m.heads)
 	}
 
 	inner := e.conv[d : (2*ctx+1)*d]

@@ -87,9 +87,11 @@ func base(tb testing.TB) *Model {
 	return m
 }
 
-func tinyEn(tb testing.TB) *Model {
+func tinyEn(tb testing.TB) *Model { return tinyEnBy(tb, Default) }
+
+func tinyEnBy(tb testing.TB, compute Compute) *Model {
 	tb.Helper()
-	m, err := Load(tinyEnFolder(tb), LoadOptions{})
+	m, err := Load(tinyEnFolder(tb), LoadOptions{Compute: compute})
 	if err != nil {
 		tb.Fatal(err)
 	}
