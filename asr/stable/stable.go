@@ -126,25 +126,48 @@ func Normal(s string) string {
 	}, s)
 }
 
-// after returns the words that come after the stable ones, of which the newer
-// hypothesis may tell some otherwise, more or fewer. Of all places to part the
-// words it takes the one that makes the words before it likest to the stable
-// ones, by the least number of edits (Levenshtein distance), and of places that
-// are equally good the one nearest in time to the last stable word's end.
+// after returns the words that come after the stable ones.
 func after(stable, words []word) []word {
-	if len(stable) == 0 {
-		return slices.Clone(words)
+	before, all := make([]asr.Word, len(stable)), make([]asr.Word, len(words))
+	for i := range stable {
+		before[i] = stable[i].Word
 	}
-	edits := make([]int, len(words)+1)
+	for i := range words {
+		all[i] = words[i].Word
+	}
+	rest := slices.Clone(words[Cut(before, all):])
+	if len(stable) > 0 {
+		end := stable[len(stable)-1].End
+		for i := range rest {
+			rest[i].Start = max(rest[i].Start, end)
+			rest[i].End = max(rest[i].End, rest[i].Start)
+		}
+	}
+	return rest
+}
+
+// Cut is how many of the words of a newer hypothesis stand for the stable ones,
+// of which it may tell some otherwise, more or fewer, or write them otherwise:
+// "2774" for "2 7 7 4". Of all places to part the words it takes the one that
+// makes the letters before it likest to the stable ones', by the least number of
+// edits (Levenshtein distance), and of places that are equally good the one
+// nearest in time to the last stable word's end.
+func Cut(stable, words []asr.Word) int {
+	if len(stable) == 0 {
+		return 0
+	}
+	before, _ := letters(stable)
+	all, ends := letters(words)
+	edits := make([]int, len(all)+1)
 	for j := range edits {
 		edits[j] = j
 	}
-	for i, s := range stable {
+	for i, s := range before {
 		corner := edits[0]
 		edits[0] = i + 1
-		for j, w := range words {
+		for j, l := range all {
 			swap := corner
-			if s.normal != w.normal {
+			if s != l {
 				swap++
 			}
 			corner = edits[j+1]
@@ -152,20 +175,25 @@ func after(stable, words []word) []word {
 		}
 	}
 	end := stable[len(stable)-1].End
-	cut, gap := 0, end
-	for j := 1; j < len(edits); j++ {
-		g := words[j-1].End - end
+	cut, least, gap := 0, edits[0], end
+	for j, w := range words {
+		n, g := edits[ends[j]], w.End-end
 		if g < 0 {
 			g = -g
 		}
-		if edits[j] < edits[cut] || edits[j] == edits[cut] && g < gap {
-			cut, gap = j, g
+		if n < least || n == least && g < gap {
+			cut, least, gap = j+1, n, g
 		}
 	}
-	rest := slices.Clone(words[cut:])
-	for i := range rest {
-		rest[i].Start = max(rest[i].Start, end)
-		rest[i].End = max(rest[i].End, rest[i].Start)
+	return cut
+}
+
+// letters are the words' normal letters; ends says how many of them there are up
+// to each word's end.
+func letters(words []asr.Word) (all []rune, ends []int) {
+	for _, w := range words {
+		all = append(all, []rune(Normal(w.Text))...)
+		ends = append(ends, len(all))
 	}
-	return rest
+	return all, ends
 }

@@ -56,6 +56,10 @@ func TestTrack(t *testing.T) {
 			{"one two three four", 0, "one two three four", 3},
 			{"one", 0, "one two three", 3},
 		}, "one two", "one two three"},
+		{"digits written in groups, then one by one", 1, []step{
+			{"968-4, 2774", 0, "968-4, 2774", 0},
+			{"968-4, 2774", 0, "968-4, 2774", 2},
+		}, "9 6 8 4 2 7 7 4 2 1", "968-4, 2774 2 1"},
 		{"repeated words", 1, []step{
 			{"no no no", 0, "no no no", 0},
 			{"no no no no", 0, "no no no no", 3},

@@ -19,7 +19,6 @@ func TestConformance(t *testing.T) {
 		},
 		Partials: true,
 		Legs:     3,
-		Closed:   []error{ErrClosed, context.Canceled},
 		Stalled: func(t *testing.T) asr.Engine {
 			return engine(t, Config{}, &fake{before: func(ctx context.Context, _ []model.Word, _ float64, _ model.Options) (*model.Result, error) {
 				<-ctx.Done()

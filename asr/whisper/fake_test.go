@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"sidetone/asr"
+	"sidetone/asr/stable"
 	"sidetone/asr/whisper/model"
 	"sidetone/internal/leaktest"
 	"sidetone/internal/pcm"
@@ -241,7 +242,7 @@ func (l *leg) check(h asr.Hypothesis) {
 		if i < h.Stable {
 			now = h.Words[i]
 		}
-		if h.Final && normal(now.Text) == normal(w.Text) {
+		if h.Final && stable.Normal(now.Text) == stable.Normal(w.Text) {
 			now.Text = w.Text
 		}
 		if now != w {

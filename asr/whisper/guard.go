@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 
+	"sidetone/asr/stable"
 	"sidetone/asr/whisper/model"
 )
 
@@ -57,7 +58,7 @@ const (
 func examine(r *model.Result, seconds float64, context int) verdict {
 	var words []string
 	for _, w := range r.Words {
-		if n := normal(w.Text); n != "" {
+		if n := stable.Normal(w.Text); n != "" {
 			words = append(words, n)
 		}
 	}
@@ -82,7 +83,7 @@ func examine(r *model.Result, seconds float64, context int) verdict {
 func unlikely(r *model.Result, words []string) bool {
 	weakest := float32(1)
 	for _, w := range r.Words {
-		if normal(w.Text) != "" {
+		if stable.Normal(w.Text) != "" {
 			weakest = min(weakest, w.Prob)
 		}
 	}

@@ -56,8 +56,9 @@ type Stream struct {
 	partial *job
 	behind  int
 
-	hyps []asr.Hypothesis
-	err  error
+	hyps   []asr.Hypothesis
+	err    error
+	closed bool
 
 	mu    sync.Mutex
 	inbox []done
@@ -68,6 +69,9 @@ type Stream struct {
 // Accept implements asr.Stream.
 func (s *Stream) Accept(f *pcm.Frame, edges []asr.Edge) ([]asr.Hypothesis, error) {
 	s.hyps = nil
+	if s.closed {
+		return nil, s.gone()
+	}
 	s.collect()
 	if s.err == nil && s.ctx.Err() != nil {
 		s.fail(s.ctx.Err())
@@ -93,6 +97,9 @@ func (s *Stream) Accept(f *pcm.Frame, edges []asr.Edge) ([]asr.Hypothesis, error
 // Finish implements asr.Stream.
 func (s *Stream) Finish(ctx context.Context) ([]asr.Hypothesis, error) {
 	s.hyps = nil
+	if s.closed {
+		return nil, s.gone()
+	}
 	s.end(s.next)
 	for {
 		s.collect()
@@ -129,6 +136,7 @@ func (s *Stream) Settle(ctx context.Context) error {
 
 // Close implements asr.Stream.
 func (s *Stream) Close() error {
+	s.closed = true
 	s.cancel()
 	s.e.sched.drop(s)
 	return nil
@@ -373,6 +381,10 @@ func (s *Stream) take(d *done) {
 		s.e.stats.Withdrawn.Add(1)
 	}
 	s.hyps = append(s.hyps, h)
+}
+
+func (s *Stream) gone() error {
+	return fmt.Errorf("whisper: leg %s of call %s: stream %w", s.c.Leg, s.c.Call, asr.ErrClosed)
 }
 
 func (s *Stream) fail(err error) {

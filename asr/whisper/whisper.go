@@ -82,7 +82,7 @@ var (
 )
 
 // ErrClosed is returned by a stream whose Engine has been closed.
-var ErrClosed = errors.New("whisper: engine closed")
+var ErrClosed = fmt.Errorf("whisper: engine %w", asr.ErrClosed)
 
 // ErrOverloaded is returned when a new stream would harm those there are. It
 // passes when they become fewer.
