@@ -42,6 +42,9 @@ type Options struct {
 	// Language is a Whisper language code; English-only models ignore it and
 	// multilingual ones take an empty one for "en".
 	Language string
+	// Subtract takes steady noise off the features (dsp.Mel.Subtract). Larger
+	// models hear noisy speech better with it, tiny ones do not.
+	Subtract bool
 	// Silence, made by the same model, lets a Context that ends soon after the
 	// audio do what the full one does.
 	Silence *Silence
@@ -192,7 +195,7 @@ func (d *Decoder) start(l *lane, j *Job) (Result, error) {
 	if len(samples) < dsp.Hop {
 		return Result{NoSpeechProb: 1}, nil
 	}
-	if err := d.encode(j.Ctx, &l.memory, samples, frames, o.Silence); err != nil {
+	if err := d.encodeWith(j.Ctx, &l.memory, samples, frames, &o); err != nil {
 		return Result{}, fmt.Errorf("whisper: %w", err)
 	}
 	l.begin(j.Ctx, &o, start, len(samples))
@@ -292,18 +295,26 @@ func (d *Decoder) check(o *Options) (int, error) {
 
 // encode leaves the encoded audio in mem.
 func (d *Decoder) encode(ctx context.Context, mem *memory, samples []float32, frames int, quiet *Silence) error {
+	return d.encodeWith(ctx, mem, samples, frames, &Options{Silence: quiet})
+}
+
+func (d *Decoder) encodeWith(ctx context.Context, mem *memory, samples []float32, frames int, o *Options) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	d.mel.Features(d.encoder.frames(frames), samples)
+	features := d.encoder.frames(frames)
+	d.mel.Features(features, samples)
+	if o.Subtract {
+		d.mel.Subtract(features[:dsp.Frames(len(samples))*d.m.mels])
+	}
 	d.audio = grow(d.audio, frames*d.m.width)
-	if err := d.encoder.run(ctx, d.audio, frames, quiet); err != nil {
+	if err := d.encoder.run(ctx, d.audio, frames, o.Silence); err != nil {
 		return err
 	}
 	if err := d.m.listen(ctx, mem, d.audio, frames); err != nil {
 		return err
 	}
-	mem.silence = quiet
+	mem.silence = o.Silence
 	return nil
 }
 

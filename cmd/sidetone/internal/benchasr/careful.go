@@ -12,7 +12,7 @@ import (
 
 // Careful decodes a clip in one piece as finals are decoded: with a beam, over
 // a context that fits it, with a limit of tokens; and what is in doubt a second
-// time, by a larger model.
+// time, by a larger model that hears it with the steady noise taken off.
 type Careful struct{ first, second decoder }
 
 // decoder is what Careful needs of model.Decoder.
@@ -67,6 +67,7 @@ func (c *Careful) Recognise(ctx context.Context, x []int16) (Heard, error) {
 		return Heard{}, err
 	}
 	if c.second != nil && opinion.Doubtful(&res) {
+		o.Subtract = true
 		other, err := c.second.Decode(ctx, f, o)
 		if err != nil {
 			return Heard{}, err

@@ -38,6 +38,9 @@ func TestCareful(t *testing.T) {
 		if err != nil || h.Text != c.want || len(first.asked) != 1 || len(second.asked) != c.asked {
 			t.Errorf("%s: %q, asked %d and %d times, %v", name, h.Text, len(first.asked), len(second.asked), err)
 		}
+		if first.asked[0].Subtract || c.asked > 0 && !second.asked[0].Subtract {
+			t.Errorf("%s: only the second opinion is of speech with less noise", name)
+		}
 	}
 }
 
