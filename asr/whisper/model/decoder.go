@@ -16,7 +16,7 @@ type memory struct {
 }
 
 // sequence is a text with the keys and values of its self attention, per layer
-// [textCtx][2·width], as far as it has been stepped through.
+// [text][2·width], as far as it has been stepped through.
 type sequence struct {
 	mem *memory
 	n   int
@@ -27,17 +27,30 @@ type sequence struct {
 }
 
 func (m *Model) newSequence() *sequence {
-	s := &sequence{kv: make([][]float32, len(m.text))}
-	for i := range s.kv {
-		s.kv[i] = make([]float32, m.textCtx*2*m.width)
+	return &sequence{kv: make([][]float32, len(m.text))}
+}
+
+// sequenceBlock is by how many tokens a sequence's memory grows.
+const sequenceBlock = 64
+
+// room makes room for one token more.
+func (s *sequence) room(width int) {
+	if (s.n+1)*2*width <= len(s.kv[0]) {
+		return
 	}
-	return s
+	for i, kv := range s.kv {
+		s.kv[i] = make([]float32, len(kv)+sequenceBlock*2*width)
+		copy(s.kv[i], kv)
+	}
 }
 
 // copyFrom makes s a copy of t.
 func (s *sequence) copyFrom(t *sequence, width int) {
 	s.mem, s.n = t.mem, t.n
 	for i := range s.kv {
+		if len(s.kv[i]) < len(t.kv[i]) {
+			s.kv[i] = make([]float32, len(t.kv[i]))
+		}
 		copy(s.kv[i], t.kv[i][:t.n*2*width])
 	}
 }
@@ -110,6 +123,7 @@ func (s *stepper) step(rows []row) {
 		x := s.x[i*d : (i+1)*d]
 		m.embedding.Row(x, r.token)
 		nn.Add(x, m.textPos[r.seq.n*d:(r.seq.n+1)*d])
+		r.seq.room(d)
 		r.seq.n++
 	}
 	for layer := range m.text {

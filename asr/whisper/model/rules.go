@@ -21,8 +21,8 @@ const initialTime = 50
 const never = -math.MaxFloat32
 
 // apply forbids in logits what may not follow text and returns the logarithm
-// of the sum of their exponentials.
-func (r *rules) apply(logits []float32, text []int) float64 {
+// of the sum of their exponentials, with the likeliest token.
+func (r *rules) apply(logits []float32, text []int) (sum float64, best int) {
 	m := r.m
 	for _, id := range m.suppress {
 		logits[id] = never
@@ -34,6 +34,7 @@ func (r *rules) apply(logits []float32, text []int) float64 {
 	}
 	weighTimes := r.timestamps && r.applyTimes(logits, text)
 
+	best = argMax(logits)
 	probs := r.softmax(logits)
 	if weighTimes {
 		// If timestamps together outweigh every single other token, one of them
@@ -48,10 +49,11 @@ func (r *rules) apply(logits []float32, text []int) float64 {
 		}
 		if times > float64(top) {
 			forbid(logits, 0, m.firstTime)
-			return logSum(logits[m.firstTime:], probs[m.firstTime:]) + math.Log(times)
+			at := argMax(logits[m.firstTime:])
+			return logSum(logits[m.firstTime:], probs[m.firstTime:], at) + math.Log(times), m.firstTime + at
 		}
 	}
-	return logSum(logits, probs)
+	return logSum(logits, probs, best), best
 }
 
 // softmax returns the probabilities of logits, valid until the next call.
@@ -103,13 +105,18 @@ func forbid(logits []float32, from, to int) {
 }
 
 // logSum is the logarithm of the sum of exponentials of logits, by way of
-// their probabilities; of a part of them, less the logarithm of its mass.
-func logSum(logits, probs []float32) float64 {
-	at := 0
-	for i, p := range probs {
-		if p > probs[at] {
-			at = i
+// their probabilities, of which the best one's has the most digits; of a part of
+// them, less the logarithm of its mass.
+func logSum(logits, probs []float32, best int) float64 {
+	return float64(logits[best]) - math.Log(float64(probs[best]))
+}
+
+func argMax(x []float32) int {
+	best, top := 0, x[0]
+	for i, v := range x {
+		if v > top {
+			best, top = i, v
 		}
 	}
-	return float64(logits[at]) - math.Log(float64(probs[at]))
+	return best
 }

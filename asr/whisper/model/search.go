@@ -107,15 +107,9 @@ func (g *greedy) choose(logits []float32) {
 	eot := l.m.eot
 	var textSum float64
 	if l.align.kept {
-		textSum = logSum(logits[:eot], l.rules.softmax(logits[:eot]))
+		textSum = logSum(logits[:eot], l.rules.softmax(logits[:eot]), argMax(logits[:eot]))
 	}
-	lse := l.rules.apply(logits, g.h.text)
-	best := 0
-	for id, v := range logits {
-		if v > logits[best] {
-			best = id
-		}
-	}
+	lse, best := l.rules.apply(logits, g.h.text)
 	best = l.o.Bias.best(logits, best, g.h.matches)
 	p := float64(logits[best]) - lse
 	g.h.sum += p
@@ -183,7 +177,7 @@ func (b *beam) take(logits []float32) {
 	for i := range b.beams {
 		h := &b.beams[i]
 		row := logits[i*l.m.vocabSize:][:l.m.vocabSize]
-		lse := l.rules.apply(row, h.text)
+		lse, _ := l.rules.apply(row, h.text)
 		l.o.Bias.raise(row, h.matches)
 		all = top(all, row, i, lse, h.rank-pending(h.matches), 2*b.width)
 	}
@@ -300,9 +294,17 @@ func (l *lane) spare(used map[*sequence]bool) *sequence {
 
 // top merges the tokens of a beam into the n best candidates, best first.
 func top(all []candidate, logits []float32, beam int, lse, rank float64, n int) []candidate {
+	// What is not above the floor is worse than the candidates there are.
+	floor := float32(never)
+	if len(all) == n {
+		floor = floorOf(all[n-1].rank - rank + lse)
+	}
 	for id, v := range logits {
+		if v <= floor {
+			continue
+		}
 		p := float64(v) - lse
-		if v == never || len(all) == n && rank+p <= all[n-1].rank {
+		if len(all) == n && rank+p <= all[n-1].rank {
 			continue
 		}
 		c := candidate{beam: beam, token: id, logProb: float32(p), rank: rank + p}
@@ -317,6 +319,14 @@ func top(all []candidate, logits []float32, beam int, lse, rank float64, n int) 
 		}
 		copy(all[at+1:], all[at:])
 		all[at] = c
+		if len(all) == n {
+			floor = floorOf(all[n-1].rank - rank + lse)
+		}
 	}
 	return all
+}
+
+// floorOf rounds down.
+func floorOf(x float64) float32 {
+	return max(math.Nextafter32(float32(x), -math.MaxFloat32), never)
 }
