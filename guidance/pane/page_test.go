@@ -22,7 +22,7 @@ func TestPage(t *testing.T) {
 		name string
 		run  func(*testing.T, context.Context)
 	}{
-		{"Call", call}, {"Transcript", transcript}, {"Scroll", scroll}, {"Cards", cards}, {"Keys", keys}, {"Mark", mark},
+		{"Call", call}, {"Transcript", transcript}, {"Written", writtenForms}, {"WrittenDark", writtenDark}, {"Scroll", scroll}, {"Cards", cards}, {"Keys", keys}, {"Mark", mark},
 		{"TwoPanes", twoPanes}, {"Search", searching}, {"Reconnect", reconnect}, {"Injection", injection}, {"Themes", themes},
 		{"Chinese", chinese}, {"Keyboard", keyboard}, {"Accessible", accessible}, {"Narrow", narrow}, {"Index", index},
 	} {
@@ -88,6 +88,59 @@ func transcript(t *testing.T, b context.Context) {
 	same(p, `[...document.querySelectorAll(".line .who")].map((l) => l.textContent).join()`, "Agent,Customer")
 	same(p, `parseFloat(getComputedStyle(document.querySelector(".agent .text")).paddingLeft) > parseFloat(getComputedStyle(document.querySelector(".customer .text")).paddingLeft)`, true)
 	same(p, `document.querySelector("#scroll").closest("[aria-live=polite]") === null && document.querySelector(".line").closest("[aria-live]") === null`, true)
+}
+
+// sayWritten brings an utterance some of whose words have a written form.
+func (p *page) sayWritten(rev, stable int) {
+	u := push.Utterance{Role: "customer", No: 1, Revision: rev, Final: stable < 0, Stable: stable, StartMS: 1000}
+	for i, w := range strings.Fields("You charged me twenty five dollars on March twenty third, twice, for seven.") {
+		at := 1000 + int64(i)*300
+		u.Words = append(u.Words, push.Word{Text: w, StartMS: at, EndMS: at + 280})
+	}
+	u.Words[3].Written = &push.Written{Text: "$25", Words: 3}
+	if stable < 0 {
+		u.Words[7].Written = &push.Written{Text: "03/23,", Words: 3}
+	}
+	u.EndMS = u.Words[len(u.Words)-1].EndMS
+	p.hub.Utterance("c1", u)
+}
+
+func writtenForms(t *testing.T, b context.Context) { showWritten(open(t, b)) }
+
+func writtenDark(t *testing.T, b context.Context) {
+	p := open(t, b)
+	p.media("prefers-color-scheme", "dark")
+	showWritten(p)
+}
+
+// showWritten looks at written forms as somebody who sees them, as one who
+// points at them and as one who hears them.
+func showWritten(p *page) {
+	p.startCall()
+	seen := `(() => { const text = document.querySelector(".line .text").cloneNode(true); text.querySelectorAll(".vh").forEach((e) => e.remove()); return text.textContent; })()`
+	heard := `(() => { const text = document.querySelector(".line .text").cloneNode(true); text.querySelectorAll("[aria-hidden]").forEach((e) => e.remove()); return text.textContent; })()`
+	p.sayWritten(1, 8)
+	p.wait(`document.querySelector(".line .form")`)
+	same(p, seen, "You charged me $25 on March twenty third, twice, for seven.")
+	same(p, `document.querySelector(".stable .form").textContent + document.querySelectorAll(".rest .form").length`, "$250")
+	p.sayWritten(2, -1)
+	p.wait(`document.querySelectorAll(".line .form").length === 2`)
+	same(p, seen, "You charged me $25 on 03/23, twice, for seven.")
+	same(p, heard, "You charged me twenty five dollars on March twenty third, twice, for seven.")
+	same(p, `[...document.querySelectorAll(".form")].map((e) => e.title).join()`, "Spoken: “twenty five dollars”,Spoken: “March twenty third,”")
+	same(p, `document.querySelector("#scroll").scrollWidth <= document.querySelector("#scroll").clientWidth && document.querySelector(".written .vh").getBoundingClientRect().width <= 1`, true)
+	same(p, contrast, "")
+	// A card that points at one of the words marks the form that stands for it.
+	p.card("k1", "Refund the fee", 50, guidance.Why{Words: []guidance.Said{{Role: "customer", Text: "five dollars", Utterance: 1, StartMS: 2200, EndMS: 2780}}, Rule: "r"})
+	p.marked("Refund the fee")
+	p.press("y")
+	p.wait(`document.querySelector("mark .form")?.textContent === "$25" && document.querySelectorAll("mark").length === 1`)
+	same(p, `getComputedStyle(document.querySelector("mark .form")).textDecorationLine`, "none")
+	same(p, contrast, "")
+	same(p, seen, "You charged me $25 on 03/23, twice, for seven.")
+	p.do(chromedp.Click(chromedp.CSS("#language")))
+	p.wait(`document.querySelector(".form").title === "原话：“twenty five dollars”"`)
+	p.do(chromedp.Click(chromedp.CSS("#language")))
 }
 
 func scroll(t *testing.T, b context.Context) {

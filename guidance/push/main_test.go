@@ -204,7 +204,7 @@ func start(t *testing.T, h *Hub, id, agent string) time.Time {
 func say(no, rev int, final bool, text string) Utterance {
 	u := Utterance{Role: "customer", No: no, Revision: rev, Final: final}
 	for i, w := range strings.Fields(text) {
-		u.Words = append(u.Words, Word{w, int64(i) * 300, int64(i)*300 + 250})
+		u.Words = append(u.Words, Word{Text: w, StartMS: int64(i) * 300, EndMS: int64(i)*300 + 250})
 	}
 	u.EndMS = int64(len(u.Words)) * 300
 	return u

@@ -90,6 +90,17 @@ type Word struct {
 	Text    string `json:"text"`
 	StartMS int64  `json:"start_ms"`
 	EndMS   int64  `json:"end_ms"`
+	// Written, where there is one, is what to show for this word and those
+	// after it. A pane that does not know it shows the words.
+	Written *Written `json:"written,omitempty"`
+}
+
+// Written is the form in which words are written that were spoken: "$25" for
+// three of them.
+type Written struct {
+	Text string `json:"text"`
+	// Words is how many words it stands for, at least 1.
+	Words int `json:"words"`
 }
 
 // State is what became of a card.

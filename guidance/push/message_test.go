@@ -29,7 +29,7 @@ func TestMessages(t *testing.T) {
 	}
 	legs := []Leg{{"l1", "agent", "sip:maria@bank.example", LegLive}, {"l2", "customer", "", LegHeld}}
 	c := Call{"c1", "maria", at, legs}
-	u := Utterance{"customer", 2, 3, false, []Word{{"I", 3900, 4000}, {"lost", 4100, 4400}}, 1, 3900, 4400}
+	u := Utterance{"customer", 2, 3, false, []Word{{"I", 3900, 4000, nil}, {"lost", 4100, 4400, nil}, {"five", 4500, 4600, &Written{"$5", 2}}, {"dollars", 4600, 4900, nil}}, 1, 3900, 4900}
 	view := cardView{Card: k, State: Live}
 	messages := map[string]any{
 		"hello":        hello{"hello", 1, "maria", at, "v0.1.0", "en"},

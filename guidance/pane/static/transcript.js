@@ -5,6 +5,18 @@ import { t } from "./strings.js";
 const roles = new Set(["agent", "customer"]);
 const key = (u) => `${u.role}/${u.utterance}`;
 
+// covered is how many words are shown together from one on.
+const covered = (u, i) => Math.min(Math.max(u.words[i].written?.words ?? 1, 1), u.words.length - i);
+
+// writing shows what is written for spoken words, which the tooltip and screen
+// readers still tell.
+function writing(form, said) {
+  const spoken = said.map((w, i) => (i ? gap(said[i - 1].text, w.text) : "") + w.text).join("");
+  return el("span", { class: "written" },
+    el("span", { class: "form", "aria-hidden": "true", title: t("spoken", { words: spoken }) }, form),
+    el("span", { class: "vh" }, spoken));
+}
+
 export class Transcript {
   constructor() {
     this.rows = new Map();
@@ -87,14 +99,20 @@ export class Transcript {
     row.li.querySelector(".who").textContent = t(row.role);
     row.li.querySelector(".when").textContent = clock(u.start_ms);
     const runs = [];
-    u.words.forEach((w, i) => {
-      const look = this.marked(u, w) ? "hit" : u.final || i < u.stable ? "stable" : "rest";
-      const space = i ? gap(u.words[i - 1].text, w.text) : "";
-      if (runs.at(-1)?.look === look) runs.at(-1).text += space + w.text;
-      else runs.push({ look, space, text: w.text });
-    });
+    for (let i = 0, before = ""; i < u.words.length;) {
+      const n = covered(u, i), said = u.words.slice(i, i + n);
+      const look = said.some((w) => this.marked(u, w)) ? "hit" : u.final || i + n <= u.stable ? "stable" : "rest";
+      const form = u.words[i].written ? u.words[i].written.text : null;
+      const text = form ?? said[0].text;
+      const space = i ? gap(before, text) : "";
+      if (runs.at(-1)?.look !== look) runs.push({ look, space, parts: [] });
+      else if (space) runs.at(-1).parts.push(space);
+      runs.at(-1).parts.push(form === null ? text : writing(form, said));
+      before = text;
+      i += n;
+    }
     row.text.replaceChildren(...runs.flatMap((r) => [
-      r.space, el(r.look === "hit" ? "mark" : "span", { class: r.look }, r.text),
+      r.space, el(r.look === "hit" ? "mark" : "span", { class: r.look }, ...r.parts),
     ]));
   }
 

@@ -7,22 +7,35 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 
+	"sidetone/asr/whisper"
+	"sidetone/cmd/sidetone/internal/config"
 	"sidetone/guidance/push"
 	"sidetone/media"
 	"sidetone/media/rtpfork"
 )
 
-// maxBody bounds the body of a request, in bytes.
-const maxBody = 64 << 10
+const (
+	// maxBody bounds the body of a request, in bytes.
+	maxBody = 64 << 10
+	// maxCallPhrases bounds the phrases of a call.
+	maxCallPhrases = 100
+)
 
 // callRequest is the body of POST /v1/calls.
 type callRequest struct {
 	Call  string       `json:"call"`
 	Agent string       `json:"agent"`
 	Legs  []legRequest `json:"legs"`
+	// Language is what both sides speak, ISO 639-1, or "auto"; empty: the
+	// configured one.
+	Language string `json:"language"`
+	// Phrases are names and wordings that this call is likely to mention, such
+	// as the customer's name; the configured ones are looked for, too.
+	Phrases []string `json:"phrases"`
 }
 
 type legRequest struct {
@@ -98,7 +111,25 @@ func decodeCall(r io.Reader) (callRequest, error) {
 	if len(q.Legs) == 2 && q.Legs[0].ID == q.Legs[1].ID {
 		return q, badRequest("give each leg its own id", "legs: both have the id %q", q.Legs[0].ID)
 	}
-	return q, nil
+	return q, q.checkSpeech()
+}
+
+// checkSpeech validates what is said about the call's speech.
+func (q *callRequest) checkSpeech() error {
+	if q.Language != "" {
+		if err := config.CheckLanguage(q.Language); err != nil {
+			return badRequest("GET /v1/recognition names the languages", "language: %v", err)
+		}
+	}
+	if len(q.Phrases) > maxCallPhrases {
+		return badRequest("give those that are hard to guess: names", "phrases: %d given; at most %d are looked for", len(q.Phrases), maxCallPhrases)
+	}
+	for i, p := range q.Phrases {
+		if err := config.CheckPhrase(p); err != nil {
+			return badRequest(fmt.Sprintf("a phrase is a name or some words, up to %d bytes", config.MaxPhraseBytes), "phrases[%d]: %v", i, err)
+		}
+	}
+	return nil
 }
 
 // check validates leg number i and fills in what was left out.
@@ -154,6 +185,9 @@ func (a *App) routes() http.Handler {
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
 		writeJSON(w, http.StatusOK, map[string]string{"status": "ok", "version": a.version})
 	})
+	mux.HandleFunc("GET /v1/recognition", func(w http.ResponseWriter, _ *http.Request) {
+		writeJSON(w, http.StatusOK, a.recogniser.reply())
+	})
 	mux.Handle("GET /metrics", a.metrics.handler())
 	mux.Handle(push.Route, a.hub)
 	mux.Handle("GET /", a.pane)
@@ -163,17 +197,33 @@ func (a *App) routes() http.Handler {
 func (a *App) postCall(w http.ResponseWriter, r *http.Request) {
 	q, err := decodeCall(r.Body)
 	if err != nil {
-		writeError(w, err)
+		a.refuse(w, err)
 		return
 	}
 	reply, err := a.calls.open(q, "http://"+r.Host)
 	if err != nil {
 		a.log.Warn("call refused", "call", q.Call, "agent", q.Agent, "error", err)
-		writeError(w, err)
+		a.refuse(w, err)
 		return
 	}
 	w.Header().Set("Location", "/v1/calls/"+reply.Call)
 	writeJSON(w, http.StatusCreated, reply)
+}
+
+// refuse answers a request for a call that does not come to be, and counts it.
+func (a *App) refuse(w http.ResponseWriter, err error) {
+	e := classify(err)
+	cause := "request"
+	switch {
+	case errors.Is(err, whisper.ErrOverloaded):
+		cause = "overload"
+	case e.Status == http.StatusServiceUnavailable:
+		cause = "capacity"
+	case e.Status >= http.StatusInternalServerError:
+		cause = "server"
+	}
+	a.metrics.refused.WithLabelValues(strconv.Itoa(e.Status), cause).Inc()
+	writeError(w, e)
 }
 
 func (a *App) listCalls(w http.ResponseWriter, _ *http.Request) {
@@ -220,6 +270,11 @@ func classify(err error) *apiError {
 		return &apiError{Status: http.StatusConflict, Text: err.Error(), Hint: "end the running call first or choose another id"}
 	case errors.Is(err, rtpfork.ErrTooManyCalls), errors.Is(err, rtpfork.ErrNoPort), errors.Is(err, rtpfork.ErrClosed):
 		return &apiError{Status: http.StatusServiceUnavailable, Text: err.Error(), Hint: "try again later, or raise media.max_calls and the port range"}
+	case errors.Is(err, whisper.ErrOverloaded):
+		return &apiError{
+			Status: http.StatusServiceUnavailable, Text: "no room for another call, recognition is overloaded: " + err.Error(),
+			Hint: "try again in some seconds or at another node; see recognition.max_partial_wait, max_final_wait, workers and compute",
+		}
 	default:
 		return &apiError{Status: http.StatusInternalServerError, Text: err.Error()}
 	}

@@ -18,8 +18,6 @@ import (
 	"time"
 
 	"sidetone/asr/vad"
-	"sidetone/asr/whisper"
-	"sidetone/asr/whisper/model"
 	"sidetone/cmd/sidetone/internal/config"
 	"sidetone/guidance/pane"
 	"sidetone/guidance/push"
@@ -41,25 +39,32 @@ type App struct {
 	version string
 	metrics *metrics
 	index   *kb.Index
-	engine  *whisper.Engine
 	hub     *push.Hub
 	calls   *calls
 	pane    http.Handler
 
-	listener net.Listener
+	recogniser *recogniser
+	listener   net.Listener
 }
+
+// maker makes the recogniser; the tests have others.
+type maker func(config.Recognition, *models.Store, *metrics, *slog.Logger) (*recogniser, error)
 
 // New loads the models and the rules and opens the HTTP port. Close or Run
 // frees what it took.
 func New(cfg config.Config, version string, log *slog.Logger) (*App, error) {
+	return newApp(cfg, version, log, newRecogniser)
+}
+
+func newApp(cfg config.Config, version string, log *slog.Logger, engine maker) (*App, error) {
 	a := &App{log: log, version: version, metrics: newMetrics(), pane: pane.Handler()}
-	if err := a.build(cfg); err != nil {
+	if err := a.build(cfg, engine); err != nil {
 		return nil, errors.Join(err, a.Close())
 	}
 	return a, nil
 }
 
-func (a *App) build(cfg config.Config) error {
+func (a *App) build(cfg config.Config, engine maker) error {
 	var err error
 	if a.index, err = loadKnowledge(cfg.Guidance.Knowledge); err != nil {
 		return err
@@ -72,9 +77,17 @@ func (a *App) build(cfg config.Config) error {
 		cfg: cfg, log: a.log, metrics: a.metrics, playbook: rules,
 		knowledge: knowledge{index: a.index, log: a.log},
 	}
-	if err = a.loadModels(cfg, e); err != nil {
+	store, err := modelStore(cfg.Models.Store)
+	if err != nil {
 		return err
 	}
+	if e.vad, err = loadDetector(store); err != nil {
+		return err
+	}
+	if a.recogniser, err = engine(cfg.Recognition, store, a.metrics, a.log); err != nil {
+		return err
+	}
+	e.recogniser = a.recogniser
 	host, err := netip.ParseAddr(cfg.Media.Host)
 	if err != nil {
 		return fmt.Errorf("media.host: %w", err)
@@ -103,37 +116,22 @@ func (a *App) build(cfg config.Config) error {
 	return nil
 }
 
-// loadModels loads the recogniser and the voice activity detector.
-func (a *App) loadModels(cfg config.Config, e *env) error {
-	store, err := modelStore(cfg.Models.Store)
-	if err != nil {
-		return err
-	}
+// loadDetector loads the voice activity detector.
+func loadDetector(store *models.Store) (*vad.Model, error) {
 	weights, err := store.FS("silero-vad")
 	if err != nil {
-		return err
+		return nil, err
 	}
 	f, err := weights.Open("silero_vad_16k.safetensors")
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer f.Close()
-	if e.vad, err = vad.Load(f); err != nil {
-		return fmt.Errorf("model silero-vad: %w", err)
-	}
-	if weights, err = store.FS(cfg.Recognition.Model); err != nil {
-		return err
-	}
-	m, err := model.Load(weights, model.LoadOptions{})
+	m, err := vad.Load(f)
 	if err != nil {
-		return fmt.Errorf("model %s: %w", cfg.Recognition.Model, err)
+		return nil, fmt.Errorf("model silero-vad: %w", err)
 	}
-	a.engine, err = whisper.New(m, whisper.Config{Workers: cfg.Recognition.Workers, PartialEvery: cfg.Recognition.PartialEvery})
-	if err != nil {
-		return err
-	}
-	e.engine = a.engine
-	return nil
+	return m, nil
 }
 
 func modelStore(place string) (*models.Store, error) {
@@ -147,26 +145,13 @@ func modelStore(place string) (*models.Store, error) {
 	}
 }
 
-// watch exports what engine and hub count themselves.
+// watch exports what engines and hub count themselves.
 func (a *App) watch() {
-	s := a.engine.Stats()
-	for _, g := range []struct {
-		name, help string
-		read       func() float64
-	}{
-		{"asr_decodes_queued", "Decodes that wait.", func() float64 { return float64(s.Queued.Load()) }},
-		{"asr_decodes_running", "Decodes being worked on.", func() float64 { return float64(s.Running.Load()) }},
-		{"asr_busy_seconds", "Time spent decoding.", func() float64 { return time.Duration(s.Busy.Load()).Seconds() }},
-		{"asr_partials", "Partials decoded.", func() float64 { return float64(s.Partials.Load()) }},
-		{"asr_finals", "Finals decoded.", func() float64 { return float64(s.Finals.Load()) }},
-		{"asr_stale_partials", "Partials dropped because a newer decode replaced them.", func() float64 { return float64(s.StalePartials.Load()) }},
-		{"asr_guard_retries", "Decodes repeated with the full context after a guard refused.", func() float64 { return float64(s.Retries.Load()) }},
-		{"asr_withdrawn", "Utterances left without words by the guards.", func() float64 { return float64(s.Withdrawn.Load()) }},
-		{"panes", "Panes connected.", func() float64 { return float64(a.hub.Stats().Panes) }},
-		{"panes_slow", "Panes closed because they did not read.", func() float64 { return float64(a.hub.Stats().Slow) }},
-	} {
-		a.metrics.gauge(g.name, g.help, g.read)
+	if a.recogniser.local != nil {
+		a.metrics.watchWhisper(a.recogniser)
 	}
+	a.metrics.gauge("panes", "Panes connected.", func() float64 { return float64(a.hub.Stats().Panes) })
+	a.metrics.gauge("panes_slow", "Panes closed because they did not read.", func() float64 { return float64(a.hub.Stats().Slow) })
 }
 
 // URL is the address of the server's pages and its API.
@@ -217,8 +202,8 @@ func (a *App) Close() error {
 	if a.hub != nil {
 		errs = append(errs, a.hub.Close(limit))
 	}
-	if a.engine != nil {
-		errs = append(errs, a.engine.Close())
+	if a.recogniser != nil {
+		errs = append(errs, a.recogniser.Close())
 	}
 	if a.index != nil {
 		errs = append(errs, a.index.Close())

@@ -31,10 +31,11 @@ type env struct {
 	log       *slog.Logger
 	metrics   *metrics
 	hub       *push.Hub
-	engine    asr.Engine
 	vad       *vad.Model
 	playbook  *guidance.Playbook
 	knowledge guidance.Knowledge
+
+	recogniser *recogniser
 }
 
 // calls holds the running calls and the last ended ones.
@@ -84,13 +85,19 @@ func (cs *calls) open(q callRequest, base string) (callReply, error) {
 // build makes a call with its legs' recognisers, nothing running yet.
 func (cs *calls) build(q callRequest) (*call, error) {
 	e := cs.env
+	language, err := e.language(q.Language)
+	if err != nil {
+		return nil, err
+	}
+	if err = e.recogniser.admit(); err != nil {
+		return nil, err
+	}
 	info := media.Call{ID: q.Call, Agent: q.Agent, Source: "rtp", Started: time.Now()}
 	c := &call{env: e, info: info, log: e.log.With("call", q.Call), over: make(chan struct{}), done: make(chan struct{})}
 	c.rec = record{
 		Call: info.ID, Agent: info.Agent, Source: info.Source, Started: info.Started, State: "running",
 		Transcript: []spoken{}, Cards: []cardRecord{},
 	}
-	var err error
 	c.session, err = guidance.New(guidance.Config{
 		Call: info.ID, Language: e.cfg.Guidance.Language, Started: info.Started,
 		Playbook: e.playbook, Knowledge: e.knowledge,
@@ -98,15 +105,19 @@ func (cs *calls) build(q callRequest) (*call, error) {
 	if err != nil {
 		return nil, err
 	}
+	speech := asr.StreamConfig{Call: info.ID, Language: language, Phrases: e.recogniser.phrases(q.Phrases)}
 	for _, lq := range q.Legs {
+		speech.Leg = lq.ID
 		role, _ := media.ParseRole(lq.Role) // checked with the request
 		l := &leg{
 			call:  c,
 			info:  media.Leg{ID: lq.ID, Role: role, RoleReason: "announced by the API", Identity: lq.Identity},
 			queue: queue.New[pcm.Frame](legQueue),
+
+			language: language,
 		}
 		if l.detector, err = e.vad.NewDetector(vad.Config{}); err == nil {
-			l.stream, err = e.engine.NewStream(cs.ctx, asr.StreamConfig{Call: info.ID, Leg: lq.ID, Language: e.cfg.Recognition.Language})
+			l.stream, err = e.recogniser.NewStream(cs.ctx, speech)
 		}
 		if err != nil {
 			c.discard()
@@ -115,6 +126,20 @@ func (cs *calls) build(q callRequest) (*call, error) {
 		c.legs = append(c.legs, l)
 	}
 	return c, nil
+}
+
+// language is what the engines are told of a call's language: its own or the
+// configured one; empty has it found out.
+func (e *env) language(own string) (string, error) {
+	if own == "" {
+		own = e.cfg.Recognition.Language
+	} else if err := e.recogniser.checkLanguage(own); err != nil {
+		return "", badRequest("GET /v1/recognition names the languages", "language: %v", err)
+	}
+	if own == config.AutoLanguage {
+		return "", nil
+	}
+	return own, nil
 }
 
 // enter gives the call its place, unless its name is taken or the server full.

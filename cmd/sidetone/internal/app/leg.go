@@ -9,6 +9,7 @@ import (
 	"sidetone/asr"
 	"sidetone/asr/text"
 	"sidetone/asr/vad"
+	"sidetone/asr/written"
 	"sidetone/guidance"
 	"sidetone/guidance/push"
 	"sidetone/internal/pcm"
@@ -33,6 +34,8 @@ type leg struct {
 
 	detector *vad.Detector
 	stream   asr.Stream
+	// language is that of the speech; empty: it is found out.
+	language string
 	// redactor is guarded by call.mu, since it overhears the other legs.
 	redactor text.Redactor
 
@@ -55,6 +58,9 @@ type spoken struct {
 	StartMS int64  `json:"start_ms"`
 	EndMS   int64  `json:"end_ms"`
 	Text    string `json:"text"`
+	// Written is the text with numbers, amounts, dates and the like in their
+	// written forms, where that is not the same.
+	Written string `json:"written,omitempty"`
 }
 
 // Frame implements media.LegSink.
@@ -137,9 +143,11 @@ func (l *leg) hear(hs []asr.Hypothesis, live bool) {
 		}
 		*h = l.call.hear(l, *h)
 		if h.Final && len(h.Words) > 0 {
-			l.recognised = append(l.recognised, spoken{
-				Role: l.info.Role.String(), StartMS: l.ms(h.Start), EndMS: l.ms(h.End), Text: h.Text(),
-			})
+			said := spoken{Role: l.info.Role.String(), StartMS: l.ms(h.Start), EndMS: l.ms(h.End), Text: h.Text()}
+			if w := written.Render(h.Words, spans(h, l.language)); w != said.Text {
+				said.Written = w
+			}
+			l.recognised = append(l.recognised, said)
 		}
 	}
 }
@@ -179,5 +187,6 @@ func (l *leg) shown(h *asr.Hypothesis) push.Utterance {
 	for i, w := range h.Words {
 		u.Words[i] = push.Word{Text: w.Text, StartMS: l.ms(w.Start), EndMS: l.ms(w.End)}
 	}
+	write(u.Words, h, spans(h, l.language))
 	return u
 }

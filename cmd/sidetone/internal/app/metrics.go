@@ -2,6 +2,7 @@ package app
 
 import (
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -30,6 +31,7 @@ type metrics struct {
 	cardLatency   prometheus.Histogram
 	refused       *prometheus.CounterVec
 	guidanceError prometheus.Counter
+	failovers     *prometheus.CounterVec
 }
 
 func newMetrics() *metrics {
@@ -51,11 +53,12 @@ func newMetrics() *metrics {
 		cards:         counter("cards_total", "Cards shown, by kind.", "kind"),
 		cardActions:   counter("card_actions_total", "What agents did with cards.", "action"),
 		cardLatency:   histogram("card_latency_seconds", "From the end of the triggering word to the painted card."),
-		refused:       counter("calls_refused_total", "Calls refused, by HTTP status.", "status"),
+		refused:       counter("calls_refused_total", "Calls refused, by HTTP status and cause.", "status", "cause"),
 		guidanceError: prometheus.NewCounter(prometheus.CounterOpts{Name: "sidetone_guidance_errors_total", Help: "Errors of guidance, such as a missing element."}),
+		failovers:     counter("asr_failovers_total", "Changes of a leg's engine: to the fallback and back to the primary.", "to"),
 	}
 	m.registry.MustRegister(m.running, m.calls, m.packets, m.frames, m.hypotheses, m.finalLag, m.wordLag,
-		m.cards, m.cardActions, m.cardLatency, m.refused, m.guidanceError,
+		m.cards, m.cardActions, m.cardLatency, m.refused, m.guidanceError, m.failovers,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -63,6 +66,38 @@ func newMetrics() *metrics {
 // gauge adds a figure that is read when it is asked for.
 func (m *metrics) gauge(name, help string, read func() float64) {
 	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "sidetone_" + name, Help: help}, read))
+}
+
+// watchWhisper exports what the engine whisper counts itself, and its load.
+func (m *metrics) watchWhisper(r *recogniser) {
+	s := r.local.Stats()
+	count := func(n *atomic.Int64) func() float64 { return func() float64 { return float64(n.Load()) } }
+	for _, g := range []struct {
+		name, help string
+		read       func() float64
+	}{
+		{"asr_decodes_queued", "Decodes that wait.", count(&s.Queued)},
+		{"asr_decodes_running", "Decodes being worked on.", count(&s.Running)},
+		{"asr_busy_seconds", "Time spent decoding.", func() float64 { return time.Duration(s.Busy.Load()).Seconds() }},
+		{"asr_partials", "Partials decoded.", count(&s.Partials)},
+		{"asr_finals", "Finals decoded.", count(&s.Finals)},
+		{"asr_stale_partials", "Partials dropped because a newer decode replaced them.", count(&s.StalePartials)},
+		{"asr_guard_retries", "Decodes repeated with the full context after a guard refused.", count(&s.Retries)},
+		{"asr_withdrawn", "Utterances left without words by the guards.", count(&s.Withdrawn)},
+		{"asr_lost", "Finals given up because their leg was minutes behind.", count(&s.Lost)},
+		{"asr_streams_refused", "Legs refused because the engine was overloaded.", count(&s.RefusedStreams)},
+		{"asr_load_busy", "Share of the workers' time spent decoding, last ten seconds.", func() float64 { return r.load().Busy }},
+		{"asr_partial_wait_seconds", "From asking for a partial to having it, mean of the last ten seconds.", func() float64 { return r.load().PartialWait.Seconds() }},
+		{"asr_final_wait_seconds", "From an end of speech to its final, longest of the last ten seconds.", func() float64 { return r.load().FinalWait.Seconds() }},
+		{"asr_overloaded", "1 while new calls are refused because of the waits.", func() float64 {
+			if r.load().Overloaded {
+				return 1
+			}
+			return 0
+		}},
+	} {
+		m.gauge(g.name, g.help, g.read)
+	}
 }
 
 func (m *metrics) handler() http.Handler {
