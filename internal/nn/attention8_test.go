@@ -188,3 +188,22 @@ func TestPowers(t *testing.T) {
 		}
 	})
 }
+
+// TestNewAttentionInt8 attends with several queries and with one.
+func TestNewAttentionInt8(t *testing.T) {
+	forEach(t, func(t *testing.T, v isa) {
+		r := newRand()
+		const n, d = 70, 24
+		a := newAttentionInt8(v, n, d)
+		if (a.bytes != nil) != v.multipliesBytes() {
+			t.Fatalf("bytes are multiplied: %v", a.bytes != nil)
+		}
+		for _, m := range []int{1, 5, 6, 33} {
+			q, k, x, dst := normal(r, m*d), normal(r, n*d), normal(r, n*d), make([]float32, m*d)
+			a.Attend(dst, d, q, d, k, d, x, d, m, n, d, 0.2)
+			if most, _ := deviation(dst, d, naiveAttention(q, k, x, m, n, d, 0.2), m, d); !(most < 0.05) {
+				t.Errorf("%d queries: largest error %v", m, most)
+			}
+		}
+	})
+}
