@@ -1,16 +1,22 @@
 // Package whisper recognises speech with Whisper while it is spoken.
 //
 // A Stream collects a leg's utterances between the edges of speech and decodes
-// the growing utterance again and again for partials and once more, when
-// speech has ended, for the final. Words that two partials in a row agree on
-// are stable (LocalAgreement-2: Liu et al., 2020; Macháček et al., 2023): they
-// are forced on every later decode of the utterance, so that no revision takes
-// them back. Guards recognise what Whisper invents on noise and its loops.
+// the growing utterance again and again for partials and once more, with a
+// beam, when speech has ended, for the final. Only the audio there is goes
+// through the encoder; the silence that Whisper expects behind it is remembered
+// (model.Silence). What the last partial wrote is the draft of the next, which
+// is checked in a step or two.
 //
-// All streams of an Engine share its scheduler: a few workers, each with a
-// decoder of its own, that take finals before partials and the earliest
-// deadline first. The busier they are, the rarer partials become; finals are
-// never dropped.
+// Words become stable when the model is certain of them, when two partials in a
+// row agree on them (LocalAgreement-2: Liu et al., 2020; Macháček et al., 2023)
+// and the model is sure, or when they are old; no revision takes them back.
+// Guards recognise what Whisper invents on noise and its loops.
+//
+// All streams of an Engine share its scheduler: a few workers, each with
+// decoders of its own, that take finals before partials and the earliest
+// deadline first, several legs at a time. The busier they are, the rarer
+// partials become; finals are never dropped. Beyond a load that is set, new
+// streams are refused until it has passed.
 package whisper
 
 import (
@@ -30,7 +36,7 @@ type Config struct {
 	// default 1.
 	Workers int
 	// PartialEvery is the least time between two partials of an utterance;
-	// default 300 ms. A negative value switches partials off.
+	// default 500 ms. A negative value switches partials off.
 	PartialEvery time.Duration
 	// Finals, if set, decodes finals in the place of the engine's model: a larger
 	// one, as a second pass.
@@ -45,7 +51,7 @@ type Config struct {
 }
 
 const (
-	defaultPartialEvery = 300 * time.Millisecond
+	defaultPartialEvery = 500 * time.Millisecond
 	minPartialEvery     = 100 * time.Millisecond
 	defaultMaxUtterance = 18 * time.Second
 	minUtterance        = 4 * time.Second

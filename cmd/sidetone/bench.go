@@ -25,7 +25,7 @@ func benchCmd() *cobra.Command {
 		Use:   "bench",
 		Short: "Measure recognition on the evaluation data",
 	}
-	c.AddCommand(benchASRCmd(), benchGuardsCmd(), benchWERCmd())
+	c.AddCommand(benchASRCmd(), benchBiasCmd(), benchGuardsCmd(), benchWERCmd())
 	c.AddCommand(benchCompareCmd(), benchLatencyCmd(), benchWordsCmd(), benchStreamsCmd(), benchServeCmd())
 	return c
 }
