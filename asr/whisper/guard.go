@@ -34,17 +34,17 @@ const (
 	oddNoSpeech = 0.5
 	// Doubt joins both: the probability of no speech, and doubtWeight times
 	// what the text lacks in log probability. Of 300 finals of up to fewWords
-	// words that people really said, one, misheard, has more than 1.21; of
+	// words that people really said, one, misheard, has more than 1.24; of
 	// those made of noise, tones and animals most do.
 	doubtWeight = 0.7
-	maxDoubt    = 1.22
+	maxDoubt    = 1.3
 	fewWords    = 3
 	// A few words of which one is next to impossible need less doubt, and the
 	// stock phrases that Whisper learnt from the ends of subtitles, and says of
 	// nothing, must be sure of themselves: "Thank you." that is said has words
 	// of 0.9, "Thank you." that is not begins with 0.05.
 	weakWord   = 0.06
-	weakDoubt  = 0.95
+	weakDoubt  = 1.1
 	stockWord  = 0.3
 	stockDoubt = 0.8
 	// maxRate is a rate of words that no talker keeps up, moreWords what a

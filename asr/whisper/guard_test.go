@@ -23,6 +23,7 @@ func TestFewWordsMustBeLikely(t *testing.T) {
 		{"No.", 0.74, 0.12, -0.23, fine},
 		{"Tomorrow.", 0.28, 0.53, -0.71, fine},
 		{"A.", 0.18, 0.49, -0.77, fine},
+		{"A.", 0.09, 0.41, -1.15, fine},
 		{"semi-colon", 0.09, 0.4, -0.87, fine},
 		{"six, zero, nine, six, five", 0.05, 0.41, -1.0, fine},
 		// not said
