@@ -20,10 +20,39 @@ func TestDecodeCallFillsInWhatIsLeftOut(t *testing.T) {
 	}
 }
 
+func TestDecodeCallChecksLanguageAndPhrases(t *testing.T) {
+	phrase := func(n int) string { return `"` + strings.Repeat("x", n) + `"` }
+	list := func(n int) string { return strings.TrimSuffix(strings.Repeat(`"Ann",`, n), ",") }
+	for _, c := range []struct{ fields, want string }{
+		{`"language":"de"`, ""},
+		{`"language":"auto"`, ""},
+		{`"language":""`, ""},
+		{`"language":"German"`, `language: "German" is no language`},
+		{`"language":7`, "no valid call"},
+		{`"phrases":["Łukasz Żółć","Mr. O'Neil","张伟"]`, ""},
+		{`"phrases":null`, ""},
+		{`"phrases":[` + phrase(100) + `]`, ""},
+		{`"phrases":["Ann",` + phrase(101) + `]`, "phrases[1]: 101 bytes; at most 100"},
+		{`"phrases":["Ann","one\ntwo"]`, `phrases[1]: "one\ntwo" holds a control character`},
+		{`"phrases":[""]`, `phrases[0]: "" has no letter`},
+		{`"phrases":["Ann",7]`, "no valid call"},
+		{`"phrases":[` + list(100) + `]`, ""},
+		{`"phrases":[` + list(101) + `]`, "phrases: 101 given; at most 100"},
+	} {
+		q, err := decodeCall(strings.NewReader(`{"agent":"ann","legs":[{"role":"agent"}],` + c.fields + `}`))
+		switch {
+		case c.want == "" && err != nil:
+			t.Errorf("%s: %v", c.fields, err)
+		case c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)):
+			t.Errorf("%s passes as %+v with %v, want %q", c.fields, q, err, c.want)
+		}
+	}
+}
+
 func FuzzDecodeCall(f *testing.F) {
 	for _, s := range []string{
 		exampleBody, "", "null", `{"agent":"a","legs":[{"role":"customer","id":"c","identity":"+1","codec":"PCMA"}]}`,
-		`{"agent":"a","legs":null}`, `{"agent":"` + strings.Repeat("x", 200) + `"}`, "[]", "{}{}",
+		`{"agent":"a","legs":null}`, `{"agent":"a","legs":[{"role":"agent"}],"language":"auto","phrases":["Ann","O'Neil"]}`, `{"agent":"` + strings.Repeat("x", 200) + `"}`, "[]", "{}{}",
 	} {
 		f.Add(s)
 	}
@@ -46,7 +75,12 @@ func FuzzDecodeCall(f *testing.F) {
 			}
 			seen[l.ID] = true
 		}
-		for _, s := range []string{q.Call, q.Agent} {
+		for _, p := range q.Phrases {
+			if len(p) == 0 || len(p) > 100 || len(q.Phrases) > 100 || strings.ContainsAny(p, "\n\x00") {
+				t.Errorf("%q passes with the phrase %q", body, p)
+			}
+		}
+		for _, s := range []string{q.Call, q.Agent, q.Language} {
 			if strings.ContainsAny(s, "/\\ \n<>\"") {
 				t.Errorf("%q: the name %q is let through", body, s)
 			}

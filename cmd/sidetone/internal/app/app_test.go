@@ -51,6 +51,11 @@ func (l *logBuffer) String() string {
 func start(t *testing.T, edit func(*config.Config)) *running {
 	t.Helper()
 	needs.Model(t, "whisper-tiny.en", "model.bin")
+	return startWith(t, newRecogniser, edit)
+}
+
+func startWith(t *testing.T, engine maker, edit func(*config.Config)) *running {
+	t.Helper()
 	needs.Model(t, "silero-vad", "silero_vad_16k.safetensors")
 	cfg, err := config.Default()
 	if err != nil {
@@ -63,7 +68,7 @@ func start(t *testing.T, edit func(*config.Config)) *running {
 	}
 	r := &running{logs: &logBuffer{}, client: &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}}
 	log := slog.New(slog.NewTextHandler(r.logs, nil))
-	if r.App, err = New(cfg, "test", log); err != nil {
+	if r.App, err = newApp(cfg, "test", log, engine); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
@@ -86,6 +91,17 @@ func start(t *testing.T, edit func(*config.Config)) *running {
 
 func (r *running) do(t *testing.T, method, path, body string, out any) int {
 	t.Helper()
+	status, _, b := r.ask(t, method, path, body)
+	if out != nil {
+		if err := json.Unmarshal(b, out); err != nil {
+			t.Fatalf("%s %s: %v in %q", method, path, err, b)
+		}
+	}
+	return status
+}
+
+func (r *running) ask(t *testing.T, method, path, body string) (status int, header http.Header, reply []byte) {
+	t.Helper()
 	q, err := http.NewRequestWithContext(t.Context(), method, r.URL()+path, strings.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
@@ -99,12 +115,7 @@ func (r *running) do(t *testing.T, method, path, body string, out any) int {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if out != nil {
-		if err := json.Unmarshal(b, out); err != nil {
-			t.Fatalf("%s %s: %v in %q", method, path, err, b)
-		}
-	}
-	return res.StatusCode
+	return res.StatusCode, res.Header, b
 }
 
 // play sends a second of tone to every leg of an answer.

@@ -22,12 +22,18 @@ import (
 // maxKey bounds a key file, in bytes.
 const maxKey = 4096
 
+// loaded is what whisper.Engine tells of itself.
+type loaded interface {
+	Load() whisper.Load
+	Stats() *whisper.Stats
+}
+
 // recogniser is the engine that all calls share, with what the API tells of it.
 type recogniser struct {
 	asr.Engine
 	c config.Recognition
 	// local is the engine whisper, first or fallback; nil where it is not used.
-	local *whisper.Engine
+	local loaded
 	// languages are those that local knows.
 	languages []string
 	// pair is the engine with its fallback; nil where there is none.
@@ -71,14 +77,14 @@ func (r *recogniser) fallBack(store *models.Store, m *metrics, log *slog.Logger)
 		return fmt.Errorf("recognition.fallback: %w", err)
 	}
 	fc := failover.Config{Switched: func(s asr.StreamConfig, err error) {
-		log := log.With("call", s.Call, "leg", s.Leg)
+		l := log.With("call", s.Call, "leg", s.Leg)
 		if err != nil {
 			m.failovers.WithLabelValues("fallback").Inc()
-			log.Warn("recognition fails; the fallback goes on", "engine", r.c.Engine, "fallback", r.c.Fallback, "error", err)
+			l.Warn("recognition fails; the fallback goes on", "engine", r.c.Engine, "fallback", r.c.Fallback, "error", err)
 			return
 		}
 		m.failovers.WithLabelValues("primary").Inc()
-		log.Info("recognition is back from the fallback", "engine", r.c.Engine, "fallback", r.c.Fallback)
+		l.Info("recognition is back from the fallback", "engine", r.c.Engine, "fallback", r.c.Fallback)
 	}}
 	if r.c.Engine == config.OpenAI && r.c.OpenAI.PartialEvery == 0 {
 		fc.Partial = -1
@@ -117,25 +123,14 @@ func (r *recogniser) buildWhisper(store *models.Store, log *slog.Logger) (asr.En
 	if !compute.Fast() {
 		log.Warn("this processor lacks the instructions for the compute mode: default would be faster", "compute", r.c.Compute)
 	}
-	load := func(name string) (*model.Model, error) {
-		weights, err := store.FS(name)
-		if err != nil {
-			return nil, err
-		}
-		m, err := model.Load(weights, model.LoadOptions{Compute: compute})
-		if err != nil {
-			return nil, fmt.Errorf("model %s: %w", name, err)
-		}
-		return m, nil
-	}
-	m, err := load(r.c.Model)
+	m, err := loadModel(store, r.c.Model, compute)
 	if err != nil {
 		return nil, err
 	}
 	r.languages = m.Languages()
 	wc := whisper.Config{Workers: r.c.Workers, PartialEvery: r.c.PartialEvery}
 	if f := r.c.FinalsModel; f != "" && f != r.c.Model {
-		if wc.Finals, err = load(f); err != nil {
+		if wc.Finals, err = loadModel(store, f, compute); err != nil {
 			return nil, fmt.Errorf("recognition.finals_model: %w", err)
 		}
 		known := wc.Finals.Languages()
@@ -151,6 +146,18 @@ func (r *recogniser) buildWhisper(store *models.Store, log *slog.Logger) (asr.En
 	}
 	r.local = e
 	return e, nil
+}
+
+func loadModel(store *models.Store, name string, compute model.Compute) (*model.Model, error) {
+	weights, err := store.FS(name)
+	if err != nil {
+		return nil, err
+	}
+	m, err := model.Load(weights, model.LoadOptions{Compute: compute})
+	if err != nil {
+		return nil, fmt.Errorf("model %s: %w", name, err)
+	}
+	return m, nil
 }
 
 // readKey reads a key from its file. No error holds any of it.
