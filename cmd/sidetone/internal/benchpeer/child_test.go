@@ -161,8 +161,8 @@ func TestAgreed(t *testing.T) {
 	if d := disagreement(ds(9, 20, 10)); d != 11 {
 		t.Errorf("disagreement %d, want 11", d)
 	}
-	got := agreed([]trial{{make([]int16, 1), 5}, {make([]int16, 2), 0}, {make([]int16, 3), 1}}, 2)
-	if len(got) != 2 || len(got[0].x) != 2 || len(got[1].x) != 3 {
+	got := agreed([]trial{{make([]int16, 1), 9, 5}, {make([]int16, 3), 2, 1}, {make([]int16, 2), 7, 0}, {make([]int16, 4), 8, 1}}, 2)
+	if len(got) != 2 || len(got[0].x) != 2 || len(got[1].x) != 4 {
 		t.Errorf("%v", got)
 	}
 }

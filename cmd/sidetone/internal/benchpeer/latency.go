@@ -135,7 +135,7 @@ func Latency(ctx context.Context, engines []Engine, children []*Child, tasks []T
 			if err != nil {
 				return nil, err
 			}
-			tried = append(tried, trial{x, disagreement(ds)})
+			tried = append(tried, trial{x, ds[0].Tokens, disagreement(ds)})
 		}
 		tried = agreed(tried, n)
 		timed := make([][]bench.Decode, len(engines))
@@ -161,10 +161,10 @@ func Latency(ctx context.Context, engines []Engine, children []*Child, tasks []T
 	return out, nil
 }
 
-// trial is a clip and by how many tokens engines differ on it.
+// trial is a clip, the tokens that it has, and by how many engines differ.
 type trial struct {
-	x         []int16
-	disagreed int
+	x                 []int16
+	tokens, disagreed int
 }
 
 func disagreement(ds []bench.Decode) int {
@@ -175,10 +175,12 @@ func disagreement(ds []bench.Decode) int {
 	return most - least
 }
 
-// agreed returns the n clips on which the engines differ least.
+// agreed returns the n clips on which the engines differ least; of those with
+// as little, the ones in which most is said, since they tell the time of a token
+// best.
 func agreed(all []trial, n int) []trial {
 	all = slices.Clone(all)
-	slices.SortStableFunc(all, func(a, b trial) int { return a.disagreed - b.disagreed })
+	slices.SortStableFunc(all, func(a, b trial) int { return cmp.Or(a.disagreed-b.disagreed, b.tokens-a.tokens) })
 	return all[:min(n, len(all))]
 }
 
