@@ -23,6 +23,8 @@ type Word struct {
 	Start, End int64
 	// Confidence is a probability, 0 to 1.
 	Confidence float32
+	// Joined says that no space stands before the word, as in Chinese.
+	Joined bool
 }
 
 // Hypothesis is what an utterance is believed to say.
@@ -46,16 +48,16 @@ type Hypothesis struct {
 	Start, End int64
 }
 
-// Text joins the words with single spaces.
+// Text joins the words with single spaces, where the script has them.
 func (h *Hypothesis) Text() string { return join(h.Words) }
 
-// StableText joins the stable words with single spaces.
+// StableText joins the stable words likewise.
 func (h *Hypothesis) StableText() string { return join(h.Words[:h.Stable]) }
 
 func join(ws []Word) string {
 	var b strings.Builder
 	for i, w := range ws {
-		if i > 0 {
+		if i > 0 && !w.Joined {
 			b.WriteByte(' ')
 		}
 		b.WriteString(w.Text)

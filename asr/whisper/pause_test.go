@@ -3,6 +3,7 @@ package whisper
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -47,7 +48,8 @@ func TestSpeechThatGoesOnAfterAPauseIsHeard(t *testing.T) {
 	}
 }
 
-// A pause stops the partial that is being decoded, and the end the pause's.
+// A pause stops the partial that is being decoded; its own decode becomes the
+// final when speech has ended there.
 func TestAPauseOvertakesAPartial(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var stopped atomic.Int64
@@ -76,10 +78,106 @@ func TestAPauseOvertakesAPartial(t *testing.T) {
 		if got := l.text(); got != "w1 w2 w3|" {
 			t.Errorf("finals %q", got)
 		}
-		if stopped.Load() != 2 {
-			t.Errorf("%d decodes stopped, want the partial's and the pause's", stopped.Load())
+		if stopped.Load() != 1 {
+			t.Errorf("%d decodes stopped, want the partial's", stopped.Load())
 		}
 		e.Close()
+	})
+}
+
+// What was decoded at the pause is the final at once when speech ends there, and
+// nothing is decoded again.
+func TestTheEndAtAPauseIsForeseen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newSlow(200 * time.Millisecond)
+		e := engine(t, Config{PartialEvery: 5 * time.Second}, d)
+		defer e.Close()
+		l := newLeg(t, e, "a")
+		defer l.s.Close()
+		for n := int16(0); n < 3; n++ {
+			l.must(speak(l.at, n*2+1, n*2+2), begin(l.at))
+			to := l.at - 1600
+			l.must(quiet(l.at, 60*time.Millisecond), pause(to))
+			time.Sleep(time.Second)
+			l.must(quiet(l.at, 340*time.Millisecond), end(to))
+			if len(l.finals) != int(n)+1 {
+				t.Fatalf("%d finals when speech has ended %d times", len(l.finals), n+1)
+			}
+		}
+		if got := l.text(); got != "w1 w2|w3 w4|w5 w6|" {
+			t.Errorf("finals %q", got)
+		}
+		if got := len(d.log); got != 3 {
+			t.Errorf("decoded %q, want three times", d.log)
+		}
+		if n := e.Stats().Foreseen.Load(); n != 3 {
+			t.Errorf("%d finals foreseen", n)
+		}
+	})
+}
+
+// Speech that ends elsewhere, or that a guard refuses at the pause, is decoded
+// as a final of its own.
+func TestAPauseThatWasNotTheEnd(t *testing.T) {
+	for name, refuse := range map[string]bool{"speech went on": false, "a guard refused": true} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				decodes := 0
+				e := engine(t, Config{PartialEvery: 5 * time.Second}, &fake{before: func(_ context.Context, heard []model.Word, _ float64, _ model.Options) (*model.Result, error) {
+					decodes++
+					if refuse && decodes == 1 {
+						r := result(heard...)
+						r.CompressionRatio = 9
+						return &r, nil
+					}
+					return nil, nil
+				}})
+				defer e.Close()
+				l := newLeg(t, e, "a")
+				defer l.s.Close()
+				l.must(speak(0, 1, 2), begin(0))
+				to := l.at - 1600
+				l.must(quiet(l.at, 60*time.Millisecond), pause(to))
+				synctest.Wait()
+				want := "w1 w2|"
+				if !refuse {
+					l.must(speak(l.at, 3, 4))
+					to, want = l.at-1600, "w1 w2 w3 w4|"
+				}
+				l.must(quiet(l.at, 340*time.Millisecond), end(to))
+				if err := l.finish(); err != nil || l.text() != want {
+					t.Errorf("finals %q, %v", l.text(), err)
+				}
+				if n := e.Stats().Foreseen.Load(); n != 0 {
+					t.Errorf("%d finals foreseen", n)
+				}
+			})
+		})
+	}
+}
+
+// A pause's decode that is under way when speech ends becomes the final; the next
+// utterance neither stops nor overtakes it.
+func TestAnAdoptedDecodeComesToItsEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newSlow(2 * time.Second)
+		e := engine(t, Config{PartialEvery: 500 * time.Millisecond}, d)
+		defer e.Close()
+		l := newLeg(t, e, "a")
+		defer l.s.Close()
+		l.must(speak(0, 1), begin(0))
+		to := l.at - 1600
+		l.must(quiet(l.at, 60*time.Millisecond), pause(to))
+		synctest.Wait()
+		l.must(quiet(l.at, 340*time.Millisecond), end(to))
+		l.must(speak(l.at, 2, 3, 4), begin(l.at))
+		l.must(quiet(l.at, 500*time.Millisecond), end(l.at))
+		if err := l.finish(); err != nil || l.text() != "w1|w2 w3 w4|" {
+			t.Errorf("finals %q, %v", l.text(), err)
+		}
+		if slices.Contains(d.log, "stopped") {
+			t.Errorf("decoded %q", d.log)
+		}
 	})
 }
 

@@ -15,7 +15,13 @@ type job struct {
 	utt   *utterance
 	final bool
 	// paused is the place of the pause that a partial is for, 0 for none.
-	paused   int64
+	paused int64
+	// careful jobs are decoded as finals are: finals, and partials at a pause,
+	// which become finals if speech has ended there.
+	careful bool
+	// adopted says that the partial has become its utterance's final; it is
+	// guarded by the scheduler's lock.
+	adopted  bool
 	samples  []int16
 	language string
 	// detect says that an empty language is to be found out; certain that it was.
@@ -37,7 +43,7 @@ type done struct {
 	err error
 }
 
-// scheduler hands jobs to workers: finals before partials, the earliest
+// scheduler hands jobs to workers: careful ones before common partials, the earliest
 // deadline first, never two jobs of one leg at once, so that a leg's finals
 // stay in order. A worker takes several jobs of different legs together.
 type scheduler struct {
@@ -107,7 +113,7 @@ func (s *scheduler) submit(j *job) (stale bool, err error) {
 	}
 	if j.final {
 		s.queue = slices.DeleteFunc(s.queue, func(q *job) bool {
-			if q.leg != j.leg || q.final {
+			if q.leg != j.leg || q.final || q.adopted {
 				return false
 			}
 			q.cancel()
@@ -115,7 +121,7 @@ func (s *scheduler) submit(j *job) (stale bool, err error) {
 			stale = true
 			return true
 		})
-		if r := s.running[j.leg]; r != nil && !r.final {
+		if r := s.running[j.leg]; r != nil && !r.final && !r.adopted {
 			r.cancel()
 		}
 	}
@@ -154,9 +160,24 @@ func (s *scheduler) withdraw(j *job) bool {
 	return true
 }
 
+// adopt makes a partial that waits or is being decoded its utterance's final: no
+// other final stops it.
+func (s *scheduler) adopt(j *job) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	j.adopted = true
+}
+
+// told counts a final that was there when speech ended.
+func (s *scheduler) told() {
+	s.stats.Finals.Add(1)
+	s.stats.Foreseen.Add(1)
+	s.stats.LastFinalWait.Store(0)
+}
+
 // next waits for the most urgent job whose leg is free, and takes others along
-// that may wait no longer than it: with a final only finals, so that no partial
-// holds it up. Nil means closed.
+// that may wait no longer than it: with a careful one only such, so that no
+// common partial holds it up. Nil means closed.
 func (s *scheduler) next() []*job {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -167,7 +188,7 @@ func (s *scheduler) next() []*job {
 		var batch []*job
 		for len(batch) < s.batch {
 			j := s.urgent()
-			if j < 0 || len(batch) > 0 && s.queue[j].final != batch[0].final {
+			if j < 0 || len(batch) > 0 && s.queue[j].careful != batch[0].careful {
 				break
 			}
 			batch = append(batch, s.queue[j])
@@ -195,8 +216,8 @@ func (s *scheduler) urgent() int {
 }
 
 func (j *job) before(o *job) bool {
-	if j.final != o.final {
-		return j.final
+	if j.careful != o.careful {
+		return j.careful
 	}
 	return j.deadline.Before(o.deadline)
 }

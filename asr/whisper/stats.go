@@ -6,6 +6,9 @@ import "sync/atomic"
 type Stats struct {
 	// Partials and Finals are decodes that came to their end.
 	Partials, Finals atomic.Int64
+	// Foreseen are the finals among them that were decoded at the pause that
+	// turned out to be the end of speech.
+	Foreseen atomic.Int64
 	// Samples is the audio given to them, at pcm.Rate: an utterance counts
 	// each time it is decoded.
 	Samples atomic.Int64

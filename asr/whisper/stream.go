@@ -206,7 +206,44 @@ func (s *Stream) end(at int64) {
 	s.open = nil
 	speech := min(max(at-u.start, 0), int64(len(u.samples)))
 	u.end = u.start + speech
-	s.final(u, min(int(speech)+s.e.p.tail, len(u.samples)))
+	n := min(int(speech)+s.e.p.tail, len(u.samples))
+	// A leg's finals come in their order: none may overtake another.
+	switch p := s.partial; {
+	case s.behind == 0 && u.foreseen != nil && u.foreseenAt == at:
+		s.dropPartial()
+		s.e.sched.told()
+		s.conclude(u, u.foreseen)
+	case s.behind == 0 && p != nil && p.utt == u && p.careful && p.paused == at:
+		s.e.sched.adopt(p)
+		s.partial, u.closing = nil, true
+		s.behind += len(p.samples)
+	default:
+		s.final(u, n)
+	}
+}
+
+// dropPartial gives up the partial that is under way.
+func (s *Stream) dropPartial() {
+	switch {
+	case s.partial == nil:
+	case s.e.sched.withdraw(s.partial):
+		s.pending--
+		s.partial = nil
+	default:
+		s.partial.cancel()
+	}
+}
+
+// conclude tells the utterance's final.
+func (s *Stream) conclude(u *utterance, out *outcome) {
+	if s.partial == nil {
+		s.spare = u.samples
+	}
+	h := u.finish(out)
+	if len(h.Words) == 0 {
+		s.e.stats.Withdrawn.Add(1)
+	}
+	s.hyps = append(s.hyps, h)
 }
 
 // pause asks at once for what has been said: its words are complete, and
@@ -295,6 +332,7 @@ func (s *Stream) submit(u *utterance, n int, final bool, paused int64) {
 	ctx, cancel := context.WithCancel(s.ctx)
 	j := &job{
 		leg: s, utt: u, final: final, paused: paused,
+		careful:  final || paused > 0 && s.e.onePass(),
 		samples:  u.samples[:n:n],
 		language: s.c.Language,
 		draft:    u.draft, draftText: u.draftText,
@@ -355,32 +393,36 @@ func (s *Stream) take(d *done) {
 	if d.out.language != "" {
 		s.language = d.out.language
 	}
-	if !d.final {
-		if s.partial == d.job {
-			s.partial = nil
-		}
-		// Words may only become stable while the final can still be told.
-		if d.err == nil && d.out.refused <= looping && u == s.open {
-			u.draft, u.draftText = d.out.res.Tokens, d.out.res.Text
-			atPause := d.paused > 0 && d.paused == u.paused
-			s.hyps = append(s.hyps, u.revise(&d.out, len(d.samples), atPause, &s.e.p))
-		}
-		if d.err != nil && !errors.Is(d.err, context.Canceled) {
+	if d.final || u.closing && d.paused > 0 {
+		s.behind -= len(d.samples)
+		switch {
+		case d.err == nil && (d.final || d.out.refused == fine):
+			s.conclude(u, &d.out)
+		case d.final || !errors.Is(d.err, context.Canceled) && d.err != nil:
 			s.fail(d.err)
+		default:
+			// What a guard refuses is decoded once more, as a final.
+			u.closing = false
+			s.final(u, min(int(u.end-u.start)+s.e.p.tail, len(u.samples)))
 		}
 		return
 	}
-	s.behind -= len(d.samples)
-	s.spare = u.samples
-	if d.err != nil {
+	if s.partial == d.job {
+		s.partial = nil
+	}
+	// Words may only become stable while the final can still be told.
+	if d.err == nil && d.out.refused <= looping && u == s.open {
+		u.draft, u.draftText = d.out.res.Tokens, d.out.res.Text
+		atPause := d.paused > 0 && d.paused == u.paused
+		if d.careful && d.out.refused == fine {
+			out := d.out
+			u.foreseen, u.foreseenAt = &out, d.paused
+		}
+		s.hyps = append(s.hyps, u.revise(&d.out, len(d.samples), atPause, &s.e.p))
+	}
+	if d.err != nil && !errors.Is(d.err, context.Canceled) {
 		s.fail(d.err)
-		return
 	}
-	h := u.finish(&d.out)
-	if len(h.Words) == 0 {
-		s.e.stats.Withdrawn.Add(1)
-	}
-	s.hyps = append(s.hyps, h)
 }
 
 func (s *Stream) gone() error {

@@ -430,3 +430,12 @@ func TestAcceptDoesNotAllocate(t *testing.T) {
 		t.Errorf("speech: %v allocations a frame", n)
 	}
 }
+
+func TestChineseIsWrittenWithoutSpaces(t *testing.T) {
+	r := model.Result{Words: []model.Word{{Text: "你", End: 1}, {Text: "好,", End: 2}, {Text: " card", End: 3}, {Text: "丢", End: 4}}}
+	u := &utterance{end: 1 << 20}
+	h := u.finish(&outcome{res: r})
+	if got := h.Text(); got != "你好, card丢" {
+		t.Errorf("%q", got)
+	}
+}

@@ -21,6 +21,12 @@ type utterance struct {
 	paused int64
 	rested int
 
+	// foreseen is what a careful decode heard up to the pause at foreseenAt.
+	foreseen   *outcome
+	foreseenAt int64
+	// closing says that the decode under way is the final's.
+	closing bool
+
 	// draft is what the last decode wrote.
 	draft     []int
 	draftText string

@@ -186,6 +186,9 @@ func (e *Engine) bias(phrases []asr.Phrase) (b [2]*model.Bias) {
 	return b
 }
 
+// onePass tells whether one model decodes both partials and finals.
+func (e *Engine) onePass() bool { return e.models[0] == e.models[1] }
+
 // detects tells whether the language of a leg is to be found out.
 func (e *Engine) detects() bool { return e.models[1] != nil && e.models[1].Multilingual() }
 

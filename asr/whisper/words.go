@@ -49,6 +49,7 @@ func place(r *model.Result, start, end int64) []word {
 			Start:      s,
 			End:        e,
 			Confidence: min(max(w.Prob, 0), 1),
+			Joined:     len(out) > 0 && w.Text == strings.TrimLeft(w.Text, " "),
 		}})
 	}
 	return out

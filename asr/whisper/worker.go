@@ -58,8 +58,8 @@ type outcome struct {
 	language string
 }
 
-func stageOf(final bool) int {
-	if final {
+func (j *job) stage() int {
+	if j.careful {
 		return 1
 	}
 	return 0
@@ -72,7 +72,7 @@ func (w *worker) run(batch []*job, done func(*job, outcome, error)) {
 	for kind := range w.stages {
 		var list, again []*job
 		for _, j := range batch {
-			if stageOf(j.final) == kind {
+			if j.stage() == kind {
 				list = append(list, j)
 			}
 		}
@@ -142,9 +142,9 @@ func (w *worker) options(g *stage, j *job, full bool) model.Options {
 		MaxTokens: tokensPerSecond*len(j.samples)/pcm.Rate + tokensMore,
 		Language:  j.language,
 		Draft:     j.draft,
-		Bias:      j.bias[stageOf(j.final)],
+		Bias:      j.bias[j.stage()],
 	}
-	if j.final {
+	if j.careful {
 		o.Beam = w.p.finalBeam
 	}
 	if full {
