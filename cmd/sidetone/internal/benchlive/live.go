@@ -83,7 +83,7 @@ type Result struct {
 	Partials float64 `json:"partials"`
 	// Late is the worst delay of a frame on its way to the recogniser.
 	Late float64 `json:"late"`
-	// Memory is the heap that a leg keeps, in bytes.
+	// Memory is the heap that a leg keeps, in bytes: what is free without them.
 	Memory float64 `json:"memory"`
 	Counters
 	// Holds says that both limits were kept and no final was lost.
@@ -107,13 +107,14 @@ const drain = 4 * time.Second
 // Run plays tracks, each as a leg of its own. Frames that are late are given
 // late, and everything that they delay counts.
 func Run(ctx context.Context, c Config, tracks []Track) (r Result, err error) {
-	before := heap()
-	legs := make([]*leg, 0, len(tracks))
-	defer func() {
+	var legs []*leg
+	hangUp := func() {
 		for _, l := range legs {
 			err = errors.Join(err, l.stream.Close())
 		}
-	}()
+		legs = nil
+	}
+	defer hangUp()
 	for i, t := range tracks {
 		l := &leg{player: player{track: t}, record: newRecord()}
 		if l.detector, err = c.NewDetector(); err != nil {
@@ -133,7 +134,9 @@ func Run(ctx context.Context, c Config, tracks []Track) (r Result, err error) {
 	for _, l := range legs {
 		l.record, l.said = nil, nil
 	}
-	r.Memory = max(float64(heap())-float64(before), 0) / float64(len(legs))
+	with := heap()
+	hangUp()
+	r.Memory = max(float64(with)-float64(heap()), 0) / float64(r.Legs)
 	r.Holds = r.Words > 0 && r.Lost == 0 && r.Lag95 < c.MaxLag.Seconds() && r.Wait95 < c.MaxWait.Seconds()
 	return r, nil
 }
