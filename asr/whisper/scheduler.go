@@ -27,9 +27,10 @@ type job struct {
 	// detect says that an empty language is to be found out; certain that it was.
 	detect, certain bool
 	// draft is what the text probably is, in the tokens of the partials' model.
-	draft     []int
-	draftText string
-	bias      [2]*model.Bias
+	draft []int
+	bias  [2]*model.Bias
+	// first is what the first model heard, where the second is asked too.
+	first outcome
 
 	born, deadline time.Time
 	ctx            context.Context

@@ -24,6 +24,8 @@ type Stats struct {
 	Loops, NoSpeech, Excess atomic.Int64
 	// Retries are second decodes with the full context after a guard's refusal.
 	Retries atomic.Int64
+	// Seconds are decodes by the second model of what the first left in doubt.
+	Seconds atomic.Int64
 	// Withdrawn are finals left without words by the guards.
 	Withdrawn atomic.Int64
 	// FinalWait is the time from the edges of speech to their finals, summed

@@ -332,12 +332,12 @@ func (s *Stream) submit(u *utterance, n int, final bool, paused int64) {
 	ctx, cancel := context.WithCancel(s.ctx)
 	j := &job{
 		leg: s, utt: u, final: final, paused: paused,
-		careful:  final || paused > 0 && s.e.onePass(),
+		careful:  final || paused > 0,
 		samples:  u.samples[:n:n],
 		language: s.c.Language,
-		draft:    u.draft, draftText: u.draftText,
-		bias: s.bias,
-		born: now, deadline: now,
+		draft:    u.draft,
+		bias:     s.bias,
+		born:     now, deadline: now,
 		ctx: ctx, cancel: cancel,
 	}
 	if j.language == "" {
@@ -412,7 +412,7 @@ func (s *Stream) take(d *done) {
 	}
 	// Words may only become stable while the final can still be told.
 	if d.err == nil && d.out.refused <= looping && u == s.open {
-		u.draft, u.draftText = d.out.res.Tokens, d.out.res.Text
+		u.draft = d.out.res.Tokens
 		atPause := d.paused > 0 && d.paused == u.paused
 		if d.careful && d.out.refused == fine {
 			out := d.out

@@ -27,9 +27,8 @@ type utterance struct {
 	// closing says that the decode under way is the final's.
 	closing bool
 
-	// draft is what the last decode wrote.
-	draft     []int
-	draftText string
+	// draft is what the last partial wrote.
+	draft []int
 
 	// stable words do not change any more. tail is what the last hypothesis
 	// has after them.

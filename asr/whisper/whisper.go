@@ -38,9 +38,11 @@ type Config struct {
 	// PartialEvery is the least time between two partials of an utterance;
 	// default 500 ms. A negative value switches partials off.
 	PartialEvery time.Duration
-	// Finals, if set, decodes finals in the place of the engine's model: a larger
-	// one, as a second pass.
-	Finals *model.Model
+	// Finals, if set, is a larger model for a second pass: it decodes the finals
+	// that the engine's model leaves in doubt, and the better of the two counts,
+	// or, with FinalsAlways, every final in its place.
+	Finals       *model.Model
+	FinalsAlways bool
 	// MaxPartialWait is how long partials may take in the mean, and MaxFinalWait
 	// how long a final, over the last ten seconds, before new streams are
 	// refused; by default none is.
@@ -125,7 +127,7 @@ func New(m *model.Model, c Config) (*Engine, error) {
 			return nil, err
 		}
 	}
-	e := newEngine(func() [2]*stage { return newStages(m, c.Finals, quiet) }, c, defaultPolicy())
+	e := newEngine(func() [2]*stage { return newStages(models, quiet) }, c, defaultPolicy())
 	e.models = models
 	return e, nil
 }
@@ -134,7 +136,7 @@ func newEngine(stages func() [2]*stage, c Config, p policy) *Engine {
 	e := &Engine{c: c, p: p}
 	e.sched = newScheduler(&e.stats, p.batch)
 	for range c.Workers {
-		e.sched.start(&worker{p: p, stages: stages(), stats: &e.stats})
+		e.sched.start(&worker{p: p, stages: stages(), always: c.FinalsAlways, stats: &e.stats})
 	}
 	return e
 }
@@ -185,9 +187,6 @@ func (e *Engine) bias(phrases []asr.Phrase) (b [2]*model.Bias) {
 	}
 	return b
 }
-
-// onePass tells whether one model decodes both partials and finals.
-func (e *Engine) onePass() bool { return e.models[0] == e.models[1] }
 
 // detects tells whether the language of a leg is to be found out.
 func (e *Engine) detects() bool { return e.models[1] != nil && e.models[1].Multilingual() }

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"sidetone/asr/whisper/model"
+	"sidetone/asr/whisper/opinion"
 	"sidetone/internal/pcm"
 )
 
@@ -29,20 +30,20 @@ type decoder interface {
 
 var _ decoder = (*model.Decoder)(nil)
 
-// stage is a model with what a worker needs to decode by it: there is one for
-// partials and one for finals, which may be the same.
+// stage is a model with what a worker needs to decode by it: the first is for
+// partials and most finals, the second, if there is one, a larger one.
 type stage struct {
 	decoder
+	no    int
 	quiet *model.Silence
-	// encode spells a draft that another model has written; nil where the draft
-	// is the model's own.
-	encode func(text string) []int
 }
 
 // worker decodes batches of jobs.
 type worker struct {
 	p      policy
-	stages [2]*stage // for partials and for finals
+	stages [2]*stage // both the same where there is one model
+	// always says that the second decodes every final.
+	always bool
 	stats  *Stats
 
 	buffers [][]float32
@@ -58,37 +59,56 @@ type outcome struct {
 	language string
 }
 
-func (j *job) stage() int {
-	if j.careful {
-		return 1
-	}
-	return 0
-}
-
 // run decodes jobs, each with a context that fits its audio, and tells done of
-// each. When a guard refuses a final, it is decoded once more with the full
+// each. What a careful decode leaves in doubt the second model hears too; where
+// there is none, a final that a guard refuses is decoded once more with the full
 // context.
 func (w *worker) run(batch []*job, done func(*job, outcome, error)) {
-	for kind := range w.stages {
-		var list, again []*job
-		for _, j := range batch {
-			if j.stage() == kind {
-				list = append(list, j)
-			}
+	var common, careful, again []*job
+	for _, j := range batch {
+		if j.careful {
+			careful = append(careful, j)
+		} else {
+			common = append(common, j)
 		}
-		w.decode(w.stages[kind], list, false, func(j *job, out outcome, err error) {
-			if err == nil && out.refused != fine && j.final && w.p.context(len(j.samples)) < fullContext {
-				w.stats.Retries.Add(1)
-				again = append(again, j)
-				return
-			}
-			done(j, out, err)
-		})
-		w.decode(w.stages[kind], again, true, done)
 	}
+	w.decode(w.stages[0], common, how{}, done)
+
+	first := w.stages[0]
+	if w.always {
+		first = w.stages[1]
+	}
+	w.decode(first, careful, how{careful: true}, func(j *job, out outcome, err error) {
+		switch {
+		case err != nil:
+		case first != w.stages[1] && (out.refused != fine || opinion.Doubtful(&out.res)):
+			j.first = out
+			again = append(again, j)
+			return
+		case first == w.stages[0] && first == w.stages[1] && out.refused != fine && j.final && w.p.context(len(j.samples)) < fullContext:
+			again = append(again, j)
+			return
+		}
+		done(j, out, err)
+	})
+	if first == w.stages[1] {
+		w.stats.Retries.Add(int64(len(again)))
+		w.decode(first, again, how{careful: true, full: true}, done)
+		return
+	}
+	w.stats.Seconds.Add(int64(len(again)))
+	w.decode(w.stages[1], again, how{careful: true, subtract: true}, func(j *job, out outcome, err error) {
+		if err == nil && !opinion.Better(&j.first.res, &out.res) {
+			out = j.first
+		}
+		done(j, out, err)
+	})
 }
 
-func (w *worker) decode(g *stage, batch []*job, full bool, done func(*job, outcome, error)) {
+// how says in which way jobs are decoded.
+type how struct{ careful, full, subtract bool }
+
+func (w *worker) decode(g *stage, batch []*job, h how, done func(*job, outcome, error)) {
 	w.jobs = w.jobs[:0]
 	list := batch[:0:0]
 	for _, j := range batch {
@@ -106,7 +126,7 @@ func (w *worker) decode(g *stage, batch []*job, full bool, done func(*job, outco
 			continue
 		}
 		list = append(list, j)
-		w.jobs = append(w.jobs, model.Job{Ctx: j.ctx, Samples: samples, Options: w.options(g, j, full)})
+		w.jobs = append(w.jobs, model.Job{Ctx: j.ctx, Samples: samples, Options: w.options(g, j, h)})
 	}
 	if len(list) == 0 {
 		return
@@ -134,7 +154,7 @@ func (w *worker) samples(i int, from []int16) []float32 {
 	return to
 }
 
-func (w *worker) options(g *stage, j *job, full bool) model.Options {
+func (w *worker) options(g *stage, j *job, h how) model.Options {
 	o := model.Options{
 		Context:   w.p.context(len(j.samples)),
 		Silence:   g.quiet,
@@ -142,16 +162,15 @@ func (w *worker) options(g *stage, j *job, full bool) model.Options {
 		MaxTokens: tokensPerSecond*len(j.samples)/pcm.Rate + tokensMore,
 		Language:  j.language,
 		Draft:     j.draft,
-		Bias:      j.bias[j.stage()],
+		Bias:      j.bias[g.no],
+		Subtract:  h.subtract,
 	}
-	if j.careful {
-		o.Beam = w.p.finalBeam
+	if h.careful {
+		// A beam has no use for a draft.
+		o.Beam, o.Draft = w.p.finalBeam, nil
 	}
-	if full {
+	if h.full {
 		o.Context, o.Silence = fullContext, nil
-	}
-	if g.encode != nil {
-		o.Draft = g.encode(j.draftText)
 	}
 	return o
 }
@@ -192,12 +211,11 @@ func (p policy) context(n int) int {
 	return min((n+p.pad+frameSamples-1)/frameSamples, fullContext)
 }
 
-// newStages makes a worker's decoders. Where the second model is nil, the first
-// does finals too.
-func newStages(first, second *model.Model, quiet [2]*model.Silence) [2]*stage {
-	a := &stage{decoder: first.NewDecoder(), quiet: quiet[0]}
-	if second == nil {
-		return [2]*stage{a, a}
+// newStages makes a worker's decoders.
+func newStages(models [2]*model.Model, quiet [2]*model.Silence) [2]*stage {
+	first := &stage{decoder: models[0].NewDecoder(), quiet: quiet[0]}
+	if models[0] == models[1] {
+		return [2]*stage{first, first}
 	}
-	return [2]*stage{a, {decoder: second.NewDecoder(), quiet: quiet[1], encode: second.Encode}}
+	return [2]*stage{first, {decoder: models[1].NewDecoder(), no: 1, quiet: quiet[1]}}
 }
