@@ -19,7 +19,7 @@ func BenchmarkEncode(b *testing.B) {
 		b.Run(fmt.Sprintf("%ds", s), func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
-				if err := d.encode(b.Context(), &mem, x, s*framesPerSecond, nil); err != nil {
+				if err := d.encode(b.Context(), &mem, x, s*framesPerSecond, &Options{}); err != nil {
 					b.Fatal(err)
 				}
 			}
@@ -33,7 +33,7 @@ func BenchmarkStep(b *testing.B) {
 	d := m.NewDecoder()
 	var mem memory
 	for _, s := range []int{5, 30} {
-		if err := d.encode(b.Context(), &mem, noise(s*16000), s*framesPerSecond, nil); err != nil {
+		if err := d.encode(b.Context(), &mem, noise(s*16000), s*framesPerSecond, &Options{}); err != nil {
 			b.Fatal(err)
 		}
 		for _, n := range []int{1, 5, 16} {

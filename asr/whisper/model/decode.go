@@ -195,7 +195,7 @@ func (d *Decoder) start(l *lane, j *Job) (Result, error) {
 	if len(samples) < dsp.Hop {
 		return Result{NoSpeechProb: 1}, nil
 	}
-	if err := d.encodeWith(j.Ctx, &l.memory, samples, frames, &o); err != nil {
+	if err := d.encode(j.Ctx, &l.memory, samples, frames, &o); err != nil {
 		return Result{}, fmt.Errorf("whisper: %w", err)
 	}
 	l.begin(j.Ctx, &o, start, len(samples))
@@ -294,11 +294,7 @@ func (d *Decoder) check(o *Options) (int, error) {
 }
 
 // encode leaves the encoded audio in mem.
-func (d *Decoder) encode(ctx context.Context, mem *memory, samples []float32, frames int, quiet *Silence) error {
-	return d.encodeWith(ctx, mem, samples, frames, &Options{Silence: quiet})
-}
-
-func (d *Decoder) encodeWith(ctx context.Context, mem *memory, samples []float32, frames int, o *Options) error {
+func (d *Decoder) encode(ctx context.Context, mem *memory, samples []float32, frames int, o *Options) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}

@@ -421,7 +421,7 @@ func TestComputeModesAgree(t *testing.T) {
 		}
 		d := m.NewDecoder()
 		l := d.lane(0)
-		if err := d.encode(t.Context(), &l.memory, noise(16000), madeAudio, nil); err != nil {
+		if err := d.encode(t.Context(), &l.memory, noise(16000), madeAudio, &Options{}); err != nil {
 			t.Fatal(err)
 		}
 		return slices.Concat(l.memory.kv...)

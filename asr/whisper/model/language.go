@@ -65,7 +65,7 @@ func (d *Decoder) DetectLanguage(ctx context.Context, samples []float32, frames 
 		return "en", 0, nil
 	}
 	l := d.lane(0)
-	if err = d.encode(ctx, &l.memory, samples, frames, nil); err != nil {
+	if err = d.encode(ctx, &l.memory, samples, frames, &Options{}); err != nil {
 		return "", 0, fmt.Errorf("whisper: %w", err)
 	}
 	code, prob = d.language(l)

@@ -45,7 +45,7 @@ func TestDetectLanguage(t *testing.T) {
 	// start decides.
 	logits := make([]float64, 2)
 	l := d.lane(0)
-	d.encode(t.Context(), &l.memory, x, madeAudio, nil)
+	d.encode(t.Context(), &l.memory, x, madeAudio, &Options{})
 	seq := l.sequences[0]
 	seq.mem, seq.n = &l.memory, 0
 	d.stepper.step([]row{{seq, m.sot}})

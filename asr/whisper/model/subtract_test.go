@@ -17,7 +17,7 @@ func TestSubtract(t *testing.T) {
 	heard := func(o Options) []float32 {
 		t.Helper()
 		var mem memory
-		if err := d.encodeWith(t.Context(), &mem, x, madeAudio, &o); err != nil {
+		if err := d.encode(t.Context(), &mem, x, madeAudio, &o); err != nil {
 			t.Fatal(err)
 		}
 		return slices.Concat(mem.kv...)
