@@ -19,8 +19,14 @@ import (
 	"sidetone/internal/models"
 )
 
-// maxKey bounds a key file, in bytes.
-const maxKey = 4096
+const (
+	// maxKey bounds a key file, in bytes.
+	maxKey = 4096
+	// A server that fails is tried again for soon where a fallback waits to go on,
+	// and for long where there is none.
+	soon = 2 * time.Second
+	long = 10 * time.Minute
+)
 
 // loaded is what whisper.Engine tells of itself.
 type loaded interface {
@@ -98,18 +104,22 @@ func (r *recogniser) fallBack(store *models.Store, m *metrics, log *slog.Logger)
 }
 
 func (r *recogniser) build(engine string, store *models.Store, log *slog.Logger) (asr.Engine, error) {
+	giveUp := long
+	if r.c.Fallback != "" && engine == r.c.Engine {
+		giveUp = soon
+	}
 	switch engine {
 	case config.Whisper:
 		return r.buildWhisper(store, log)
 	case config.Vosk:
-		return vosk.New(vosk.Config{URL: r.c.Vosk.URL})
+		return vosk.New(vosk.Config{URL: r.c.Vosk.URL, GiveUp: giveUp})
 	case config.OpenAI:
 		key, err := readKey(r.c.OpenAI.KeyFile)
 		if err != nil {
 			return nil, fmt.Errorf("recognition.openai.key_file: %w", err)
 		}
 		return openai.New(openai.Config{
-			URL: r.c.OpenAI.URL, Model: r.c.OpenAI.Model, Key: key, PartialEvery: r.c.OpenAI.PartialEvery,
+			URL: r.c.OpenAI.URL, Model: r.c.OpenAI.Model, Key: key, PartialEvery: r.c.OpenAI.PartialEvery, GiveUp: giveUp,
 		})
 	}
 	return nil, fmt.Errorf("recognition.engine: %q is none", engine)

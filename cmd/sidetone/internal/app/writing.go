@@ -33,7 +33,8 @@ func write(shown []push.Word, h *asr.Hypothesis, found []written.Span) {
 		for i+n < len(texts) && texts[i+n] == "" && h.Words[i+n].Text != "" {
 			n++
 		}
-		if n > 1 || texts[i] != h.Words[i].Text {
+		said := asr.Hypothesis{Words: h.Words[i : i+n]}
+		if texts[i] != said.Text() {
 			shown[i].Written = &push.Written{Text: texts[i], Words: n}
 		}
 		i += n

@@ -47,6 +47,7 @@ func TestWrittenForms(t *testing.T) {
 		{"at its end", "en", heard(true, 0, "It was twenty five dollars."), "It was $25."},
 		{"nothing to write", "en", heard(true, 0, "I lost one of them."), "I lost one of them."},
 		{"written already", "en", heard(true, 0, "It was $25 today."), "It was $25 today."},
+		{"a date as it is written", "en", heard(true, 0, "It was on March 23rd."), "It was on March 23rd."},
 		{"found out, Chinese", "", heard(true, 0, "一共 二 十 五 块"), "一共 ¥25"},
 		{"another language", "de", heard(true, 0, "twenty five dollars"), "twenty five dollars"},
 		{"stable words", "en", heard(false, 7, "You charged me twenty five dollars on my card"), "You charged me $25 on my card"},
@@ -59,6 +60,11 @@ func TestWrittenForms(t *testing.T) {
 			l := leg{language: c.language}
 			before := c.h.Text()
 			u := l.shown(&c.h)
+			for i, w := range u.Words {
+				if w.Written != nil && !strings.Contains(c.want, w.Written.Text) || w.Written != nil && strings.Contains(before, w.Written.Text) {
+					t.Errorf("word %d is written as %+v", i, w.Written)
+				}
+			}
 			if got := panes(u.Words); got != c.want {
 				t.Errorf("shown as %q, want %q", got, c.want)
 			}
