@@ -32,6 +32,10 @@ type Options struct {
 	Prefix []int
 	// Beam is the number of hypotheses searched; 0 or 1 is greedy.
 	Beam int
+	// Brisk ends a beam search as soon as an ended hypothesis is likelier, token
+	// for token, than those that go on. The reference waits for as many as Beam
+	// to end, which takes some steps more and seldom changes the text.
+	Brisk bool
 	// Timestamps lets the model mark segment times in Result.Tokens.
 	Timestamps bool
 	// WordTimes fills Result.Words.

@@ -214,7 +214,7 @@ func (b *beam) take(logits []float32) {
 		}
 	}
 	switch {
-	case last || len(b.ended) >= b.width:
+	case last || len(b.ended) >= b.width || l.o.Brisk && b.decided(next):
 		b.done = true
 		l.found = slices.MaxFunc(b.ended, func(x, y found) int { return cmp.Compare(x.perToken(), y.perToken()) })
 	case len(next) == 0:
@@ -227,6 +227,22 @@ func (b *beam) take(logits []float32) {
 			b.tokens = append(b.tokens, c.token)
 		}
 	}
+}
+
+// decided tells whether a hypothesis that has ended is likelier, by the token,
+// than all that go on.
+func (b *beam) decided(next []candidate) bool {
+	best := math.Inf(-1)
+	for i := range b.ended {
+		best = max(best, b.ended[i].perToken())
+	}
+	tokens := float64(len(b.beams[0].text) + 1)
+	for _, c := range next {
+		if c.rank/tokens >= best {
+			return false
+		}
+	}
+	return len(b.ended) > 0
 }
 
 // end makes the result of a beam that ends with c.
