@@ -81,7 +81,7 @@ func (w *worker) run(batch []*job, done func(*job, outcome, error)) {
 	w.decode(first, careful, how{careful: true}, func(j *job, out outcome, err error) {
 		switch {
 		case err != nil:
-		case first != w.stages[1] && (out.refused != fine || opinion.Doubtful(&out.res)):
+		case first != w.stages[1] && out.refused != noSpeech && (out.refused != fine || opinion.Doubtful(&out.res)):
 			j.first = out
 			again = append(again, j)
 			return
@@ -98,11 +98,20 @@ func (w *worker) run(batch []*job, done func(*job, outcome, error)) {
 	}
 	w.stats.Seconds.Add(int64(len(again)))
 	w.decode(w.stages[1], again, how{careful: true, subtract: true}, func(j *job, out outcome, err error) {
-		if err == nil && !opinion.Better(&j.first.res, &out.res) {
+		if err == nil && !better(&j.first, &out) {
 			out = j.first
 		}
 		done(j, out, err)
 	})
+}
+
+// better tells whether the second outcome is to be believed: the one that no
+// guard refuses, or else the one that the models' own doubts speak for.
+func better(first, second *outcome) bool {
+	if a, b := first.refused == fine, second.refused == fine; a != b {
+		return b
+	}
+	return opinion.Better(&first.res, &second.res)
 }
 
 // how says in which way jobs are decoded.
@@ -159,6 +168,7 @@ func (w *worker) options(g *stage, j *job, h how) model.Options {
 		Context:   w.p.context(len(j.samples)),
 		Silence:   g.quiet,
 		WordTimes: true,
+		Brisk:     true,
 		MaxTokens: tokensPerSecond*len(j.samples)/pcm.Rate + tokensMore,
 		Language:  j.language,
 		Draft:     j.draft,

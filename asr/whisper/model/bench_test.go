@@ -50,7 +50,7 @@ func BenchmarkStep(b *testing.B) {
 						rows[i].seq.n = 20
 					}
 					d.stepper.step(rows)
-					d.stepper.project(n)
+					d.stepper.project(n, false)
 				}
 			})
 		}
@@ -101,7 +101,7 @@ func BenchmarkPartial(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		o := Options{Context: 225, Silence: quiet, WordTimes: true}
+		o := Options{Context: 225, Silence: quiet, WordTimes: true, Brisk: true}
 		r, err := d.Decode(b.Context(), x, o)
 		if err != nil {
 			b.Fatal(err)

@@ -226,7 +226,7 @@ func TestStepsBatchAcrossStreams(t *testing.T) {
 		for _, tok := range texts[k] {
 			s.step([]row{{q, tok}})
 		}
-		return slices.Clone(s.project(1))
+		return slices.Clone(s.project(1, false))
 	}
 	var rows []row
 	for k, text := range texts {
@@ -238,7 +238,7 @@ func TestStepsBatchAcrossStreams(t *testing.T) {
 	}
 	s := newStepper(m)
 	s.step(rows)
-	got := s.project(len(rows))
+	got := s.project(len(rows), false)
 	end := 0
 	for k, text := range texts {
 		end += len(text)
@@ -270,7 +270,7 @@ func TestKeptAttentionIsThatOfASecondPass(t *testing.T) {
 		for l.spelling.at < len(l.spelling.tokens) {
 			rows := l.spelling.rows(nil, 7)
 			d.stepper.step(rows)
-			l.spelling.take(d.stepper.project(len(rows)))
+			l.spelling.take(d.stepper.project(len(rows), false))
 		}
 		want := l.words()
 		if len(want) != len(got.Words) {

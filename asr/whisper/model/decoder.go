@@ -215,9 +215,33 @@ func (s *stepper) listen(rows []row, layer, head, from, to int, scale float32) {
 }
 
 // project returns the logits [n][vocabSize] of the first n rows of the last
-// step; they are valid until the next call.
-func (s *stepper) project(n int) []float32 {
-	s.logits = grow(s.logits, n*s.m.vocabSize)
-	s.m.embedding.Mul(s.logits, s.normed[:n*s.m.width], n)
+// step; they are valid until the next call. Rough ones are exact at the top and
+// where the model says that there is no speech.
+func (s *stepper) project(n int, rough bool) []float32 {
+	m := s.m
+	s.logits = grow(s.logits, n*m.vocabSize)
+	x := s.normed[:n*m.width]
+	if !rough || m.rough == nil {
+		m.embedding.Mul(s.logits, x, n)
+		return s.logits
+	}
+	m.rough.Mul(s.logits, x, n)
+	for r := range n {
+		m.sharpen(s.logits[r*m.vocabSize:(r+1)*m.vocabSize], x[r*m.width:(r+1)*m.width])
+	}
 	return s.logits
+}
+
+// sharp is how far below the best logit, in nats, all are made exact. Rounded
+// ones are a few tenths off.
+const sharp = 4
+
+func (m *Model) sharpen(logits, x []float32) {
+	floor := logits[argMax(logits)] - sharp
+	for id, v := range logits {
+		if v >= floor {
+			logits[id] = m.exact.Dot(x, id)
+		}
+	}
+	logits[m.noSpeech] = m.exact.Dot(x, m.noSpeech)
 }

@@ -41,7 +41,7 @@ type pass interface {
 	// rows appends what to step next, at most n rows and at least one; nothing
 	// means that the pass is over.
 	rows(to []row, n int) []row
-	// take is given the logits of all those rows.
+	// take is given the logits of all those rows, or none if it is blind.
 	take(logits []float32)
 }
 
@@ -133,6 +133,9 @@ func (l *lane) more() bool {
 	}
 	return l.spelling.at < len(l.spelling.tokens)
 }
+
+// blind tells whether the pass has no use for logits.
+func (l *lane) blind() bool { return l.pass == &l.spelling && l.spelling.probsKnown() }
 
 // over tells whether the search has found its text.
 func (l *lane) over() bool {

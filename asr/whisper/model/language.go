@@ -79,7 +79,7 @@ func (d *Decoder) language(l *lane) (code string, prob float64) {
 	d.stepper.step([]row{{seq, d.m.sot}})
 	first, end := d.m.languages()
 	best := 0
-	p := l.rules.softmax(d.stepper.project(1)[first:end])
+	p := l.rules.softmax(d.stepper.project(1, false)[first:end])
 	for i := range p {
 		if p[i] > p[best] {
 			best = i

@@ -50,7 +50,7 @@ func TestDetectLanguage(t *testing.T) {
 	seq.mem, seq.n = &l.memory, 0
 	d.stepper.step([]row{{seq, m.sot}})
 	for i := range logits {
-		logits[i] = math.Exp(float64(d.stepper.project(1)[258+i]))
+		logits[i] = math.Exp(float64(d.stepper.project(1, false)[258+i]))
 	}
 	want := max(logits[0], logits[1]) / (logits[0] + logits[1])
 	if math.Abs(prob-want) > 1e-5 || code != []string{"en", "zh"}[slices.Index(logits, slices.Max(logits))] {

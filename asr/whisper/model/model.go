@@ -36,7 +36,9 @@ type Model struct {
 	audio                 []audioLayer
 	text                  []textLayer
 	audioNorm, textNorm   norm
-	embedding             matrix // [vocabSize][width]
+	embedding             matrix   // [vocabSize][width]
+	exact                 *nn.Half // the same, and in 8 bits, for Options.Brisk;
+	rough                 *nn.Int8 // nil where that would not be faster
 	vocab                 *bpe.Vocab
 	multilingual          bool
 	alignment             [][2]int // layer and head

@@ -13,9 +13,13 @@ type hypothesis struct {
 	seq      *sequence
 	text     []int
 	logProbs []float32
+	// probs, of beams, are the tokens' probabilities if the text goes on.
+	probs []float32
 	// sum is of the log probabilities of chosen tokens, the end token among
 	// them; rank is the same with the bias, by which beams are compared.
 	sum, rank float64
+	// endProb is the probability that the text ends here.
+	endProb float64
 	// matches are the phrases of the bias that the text is in the middle of.
 	matches []match
 }
@@ -140,6 +144,11 @@ type candidate struct {
 	rank        float64
 }
 
+// prob is the token's probability where the end has that of its own.
+func (c *candidate) prob(end float64) float32 {
+	return float32(min(math.Exp(float64(c.logProb))/max(1-end, 1e-6), 1))
+}
+
 // beam searches with so many beams. Twice as many candidates are looked at, so
 // that those which end are replaced by others; the search is over when as many
 // hypotheses as beams have ended.
@@ -178,6 +187,7 @@ func (b *beam) take(logits []float32) {
 		h := &b.beams[i]
 		row := logits[i*l.m.vocabSize:][:l.m.vocabSize]
 		lse, _ := l.rules.apply(row, h.text)
+		h.endProb = math.Exp(float64(row[l.m.eot]) - lse)
 		l.o.Bias.raise(row, h.matches)
 		all = top(all, row, i, lse, h.rank-pending(h.matches), 2*b.width)
 	}
@@ -247,10 +257,11 @@ func (b *beam) decided(next []candidate) bool {
 
 // end makes the result of a beam that ends with c.
 func (l *lane) end(h hypothesis, c candidate) found {
-	f := found{hypothesis: hypothesis{text: slices.Clone(h.text), logProbs: slices.Clone(h.logProbs), sum: h.sum + float64(c.logProb), rank: c.rank}}
+	f := found{hypothesis: hypothesis{text: slices.Clone(h.text), logProbs: slices.Clone(h.logProbs), probs: slices.Clone(h.probs), sum: h.sum + float64(c.logProb), rank: c.rank}}
 	if c.token != l.m.eot {
 		f.text = append(f.text, c.token)
 		f.logProbs = append(f.logProbs, c.logProb)
+		f.probs = append(f.probs, c.prob(h.endProb))
 		f.truncated = true
 	}
 	return f
@@ -274,6 +285,7 @@ func (l *lane) advance(beams []hypothesis, next []candidate) []hypothesis {
 		out[i] = hypothesis{
 			text:     append(slices.Clone(b.text), c.token),
 			logProbs: append(slices.Clone(b.logProbs), c.logProb),
+			probs:    append(slices.Clone(b.probs), c.prob(b.endProb)),
 			sum:      b.sum + float64(c.logProb),
 			rank:     c.rank,
 			matches:  l.o.Bias.follow(b.matches, c.token),

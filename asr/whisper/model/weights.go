@@ -49,6 +49,9 @@ func (m *Model) loadWeights(from *checkpoint.Checkpoint, compute Compute) error 
 	}
 	l.make = compute.decoderMatrix
 	m.embedding = l.matrix("decoder/embeddings/weight", "", m.vocabSize, m.width)
+	if half, ok := m.embedding.(*nn.Half); ok && nn.Int8Fast() {
+		m.exact, m.rough = half, rough(half)
+	}
 	for i := 0; l.err == nil && l.has(fmt.Sprintf("decoder/layer_%d/ffn/linear_0/weight", i)); i++ {
 		scope := fmt.Sprintf("decoder/layer_%d", i)
 		m.text = append(m.text, textLayer{
@@ -180,4 +183,13 @@ func (l *loader) conv(scope string, in, out int) matrix {
 		}
 	}
 	return nn.NewLinear(rows, b, out, 3*in)
+}
+
+// rough is w in 8 bits.
+func rough(w *nn.Half) *nn.Int8 {
+	full := make([]float32, w.Out()*w.In())
+	for i := range w.Out() {
+		w.Row(full[i*w.In():(i+1)*w.In()], i)
+	}
+	return nn.NewInt8(full, nil, w.Out(), w.In())
 }

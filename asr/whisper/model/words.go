@@ -95,9 +95,25 @@ func (p *spelling) begin() bool {
 		p.seq.mem, p.seq.n = &l.memory, 0
 		l.align.attention, l.align.probs = l.align.attention[:0], l.align.probs[:0]
 	}
+	if l.o.Brisk && !l.align.kept {
+		// Those of a prefix, and of greedy search, are among all tokens.
+		chosen := len(l.found.text) - len(l.found.probs)
+		for i, t := range l.found.text {
+			switch {
+			case t >= m.eot:
+			case i < chosen:
+				l.align.probs = append(l.align.probs, float32(math.Exp(float64(l.found.logProbs[i]))))
+			default:
+				l.align.probs = append(l.align.probs, l.found.probs[i-chosen])
+			}
+		}
+	}
 	p.seq.keep = l.align.keep
 	return true
 }
+
+// probsKnown tells whether the words' probabilities are those of the search.
+func (p *spelling) probsKnown() bool { return p.l.align.kept || p.l.o.Brisk }
 
 func (p *spelling) rows(to []row, n int) []row {
 	p.fed = min(n, len(p.tokens)-p.at)
@@ -109,7 +125,7 @@ func (p *spelling) rows(to []row, n int) []row {
 
 func (p *spelling) take(logits []float32) {
 	l := p.l
-	if !l.align.kept {
+	if !p.probsKnown() {
 		for k := max(p.at, len(l.start)); k < p.at+p.fed && k < len(p.tokens)-2; k++ {
 			probs := l.rules.softmax(logits[(k-p.at)*l.m.vocabSize:][:l.m.eot])
 			l.align.probs = append(l.align.probs, probs[p.tokens[k+1]])
