@@ -138,8 +138,8 @@ func (r *recogniser) buildWhisper(store *models.Store, log *slog.Logger) (asr.En
 		return nil, err
 	}
 	r.languages = m.Languages()
-	wc := whisper.Config{Workers: r.c.Workers, PartialEvery: r.c.PartialEvery}
-	if f := r.c.FinalsModel; f != "" && f != r.c.Model {
+	wc := whisper.Config{Workers: r.c.Workers, PartialEvery: r.c.PartialEvery, FinalsAlways: r.c.FinalsAlways}
+	if f := r.c.FinalsModel; f != "" {
 		if wc.Finals, err = loadModel(store, f, compute); err != nil {
 			return nil, fmt.Errorf("recognition.finals_model: %w", err)
 		}
@@ -252,10 +252,11 @@ type recognitionReply struct {
 }
 
 type whisperReply struct {
-	Model       string `json:"model"`
-	FinalsModel string `json:"finals_model,omitempty"`
-	Compute     string `json:"compute"`
-	Workers     int    `json:"workers"`
+	Model        string `json:"model"`
+	FinalsModel  string `json:"finals_model,omitempty"`
+	FinalsAlways bool   `json:"finals_always,omitempty"`
+	Compute      string `json:"compute"`
+	Workers      int    `json:"workers"`
 	// Languages are those that a call may name.
 	Languages []string  `json:"languages"`
 	Load      loadReply `json:"load"`
@@ -281,7 +282,7 @@ func (r *recogniser) reply() recognitionReply {
 	if r.local != nil {
 		l := r.load()
 		q.Whisper = &whisperReply{
-			Model: r.c.Model, FinalsModel: r.c.FinalsModel, Compute: r.c.Compute, Workers: r.c.Workers, Languages: r.languages,
+			Model: r.c.Model, FinalsModel: r.c.FinalsModel, FinalsAlways: r.c.FinalsAlways, Compute: r.c.Compute, Workers: r.c.Workers, Languages: r.languages,
 			Load: loadReply{
 				Busy: l.Busy, PartialWaitMS: l.PartialWait.Milliseconds(), FinalWaitMS: l.FinalWait.Milliseconds(), Overloaded: l.Overloaded,
 			},

@@ -92,7 +92,9 @@ func TestRecognition(t *testing.T) {
 				r.MaxFinalWait == 2*time.Second && r.PhraseWeight == 2 && len(r.Phrases) == 0
 		}},
 		{"no admission control", "  max_partial_wait: 0\n  max_final_wait: 0s\n", func(r *Recognition) bool { return r.MaxPartialWait == 0 && r.MaxFinalWait == 0 }},
-		{"second pass", "  finals_model: whisper-base\n  compute: int8\n", func(r *Recognition) bool { return r.FinalsModel == "whisper-base" && r.Compute == "int8" }},
+		{"second pass", "  finals_model: whisper-base\n  finals_always: true\n  compute: int8\n", func(r *Recognition) bool {
+			return r.FinalsModel == "whisper-base" && r.FinalsAlways && r.Compute == "int8"
+		}},
 		{"found out", "  model: whisper-base\n  language: auto\n", func(r *Recognition) bool { return r.Language == AutoLanguage }},
 		{"found out by a server", "  engine: openai\n  language: auto\n  openai: {url: \"http://there/v1\", model: m}\n", func(r *Recognition) bool { return !r.Uses(Whisper) }},
 		{"phrases", "  phrases: [Sidetone, Łukasz, 张伟, \"Mr. O'Neil\"]\n  phrase_weight: 1.5\n", func(r *Recognition) bool { return len(r.Phrases) == 4 && r.PhraseWeight == 1.5 }},
@@ -127,6 +129,8 @@ func TestBadConfigIsRefused(t *testing.T) {
 		{"fallback", "recognition:\n  fallback: kaldi\n", `recognition.fallback: "kaldi"`},
 		{"fallback to itself", "recognition:\n  fallback: whisper\n", "is the engine itself"},
 		{"no model", "recognition:\n  model: \"\"\n", "recognition.model"},
+		{"finals by the same model", "recognition:\n  finals_model: whisper-tiny.en\n", "recognition.finals_model"},
+		{"finals by no model", "recognition:\n  finals_always: true\n", "recognition.finals_always"},
 		{"compute", "recognition:\n  compute: int4\n", `recognition.compute: "int4"; default, float32 or int8`},
 		{"language", "recognition:\n  language: English\n", `recognition.language: "English" is no language`},
 		{"no language", "recognition:\n  language: \"\"\n", "recognition.language"},

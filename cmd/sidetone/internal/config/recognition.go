@@ -38,6 +38,7 @@ type Recognition struct {
 	Fallback       string        `yaml:"fallback"`
 	Model          string        `yaml:"model"`
 	FinalsModel    string        `yaml:"finals_model"`
+	FinalsAlways   bool          `yaml:"finals_always"`
 	Compute        string        `yaml:"compute"`
 	Language       string        `yaml:"language"`
 	Workers        int           `yaml:"workers"`
@@ -126,6 +127,12 @@ func (r *Recognition) validate(bad func(key, format string, args ...any)) {
 func (r *Recognition) validateWhisper(bad func(key, format string, args ...any)) {
 	if r.Model == "" {
 		bad("recognition.model", "empty; `sidetone models list` names them")
+	}
+	switch {
+	case r.FinalsModel != "" && r.FinalsModel == r.Model:
+		bad("recognition.finals_model", "%s is recognition.model itself; a larger one is needed, or none", r.FinalsModel)
+	case r.FinalsModel == "" && r.FinalsAlways:
+		bad("recognition.finals_always", "true without recognition.finals_model")
 	}
 	if r.Language != AutoLanguage {
 		return
