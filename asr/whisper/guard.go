@@ -53,9 +53,8 @@ const (
 	moreWords = 3
 )
 
-// examine judges the decode of so many seconds of audio; context is the
-// encoder's, in frames.
-func examine(r *model.Result, seconds float64, context int) verdict {
+// examine judges the decode of so many seconds of audio.
+func examine(r *model.Result, seconds float64) verdict {
 	var words []string
 	for _, w := range r.Words {
 		if n := stable.Normal(w.Text); n != "" {
@@ -63,7 +62,7 @@ func examine(r *model.Result, seconds float64, context int) verdict {
 		}
 	}
 	v := fine
-	if _, ok := loop(words, context < fullContext); ok || r.CompressionRatio > maxCompression {
+	if _, n := loop(words); n > 0 || r.CompressionRatio > maxCompression {
 		v = looping
 	} else if r.Truncated || float64(len(words)) > maxRate*seconds+moreWords {
 		v = excess
@@ -110,10 +109,9 @@ func isStock(words []string) bool {
 }
 
 // loop finds words that repeat without a break and says where the first
-// repetition begins. A loop repeats a word or two many times, or, on a context
-// that is too short, says a whole sentence twice. People repeat themselves
-// too, so the second is only for the suspicious.
-func loop(words []string, suspicious bool) (at int, ok bool) {
+// repetition begins and how many words the repetitions have, 0 without a loop: a word or two many times, or more words three times. People
+// repeat themselves too.
+func loop(words []string) (at, count int) {
 	for i := range words {
 		for n := 1; i+2*n <= len(words); n++ {
 			same := 0
@@ -126,13 +124,32 @@ func loop(words []string, suspicious bool) (at int, ok bool) {
 				need = 5
 			case n == 2:
 				need = 6
-			case n >= 4 && suspicious:
-				need = n
+			}
+			if digits(words[i : i+n]) {
+				need = max(need, longNumber)
 			}
 			if same >= need {
-				return i + n, true
+				return i + n, same
 			}
 		}
 	}
-	return 0, false
+	return 0, 0
+}
+
+// longNumber is how many repetitions a number may have that is read digit by
+// digit: account and card numbers have long runs of one.
+const longNumber = 20
+
+// digits tells whether words are digits, or names of them.
+func digits(words []string) bool {
+	for _, w := range words {
+		switch w {
+		case "zero", "oh", "o", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "double", "triple":
+			continue
+		}
+		if strings.Trim(w, "0123456789〇零一二三四五六七八九幺两") != "" {
+			return false
+		}
+	}
+	return true
 }

@@ -46,7 +46,7 @@ func TestFewWordsMustBeLikely(t *testing.T) {
 			r.Words = append(r.Words, model.Word{Text: " " + w, Start: float64(i) * 0.4, End: float64(i)*0.4 + 0.3, Prob: p})
 		}
 		for _, context := range []int{750, fullContext} {
-			if got := examine(&r, 3, context); got != c.want {
+			if got := examine(&r, 3); got != c.want {
 				t.Errorf("%q (no speech %.2f, log probability %.2f, context %d): verdict %d, want %d",
 					c.text, c.noSpeech, c.logProb, context, got, c.want)
 			}
@@ -57,11 +57,11 @@ func TestFewWordsMustBeLikely(t *testing.T) {
 // A mark without a word is no weak word, and no text is no stock phrase.
 func TestMarksAreNotWeighed(t *testing.T) {
 	r := model.Result{AvgLogProb: -0.5, NoSpeechProb: 0.6, CompressionRatio: 1}
-	if got := examine(&r, 1, 750); got != fine {
+	if got := examine(&r, 1); got != fine {
 		t.Errorf("no text: verdict %d", got)
 	}
 	r.Words = []model.Word{{Text: " -", Prob: 0.01}, {Text: " Hello.", End: 0.5, Prob: 0.8}}
-	if got := examine(&r, 1, 750); got != fine {
+	if got := examine(&r, 1); got != fine {
 		t.Errorf("a mark and a word: verdict %d", got)
 	}
 }
@@ -74,5 +74,42 @@ func TestStockPhrases(t *testing.T) {
 		if got := isStock(strings.Fields(text)); got != want {
 			t.Errorf("%q: %v", text, got)
 		}
+	}
+}
+
+func TestLoops(t *testing.T) {
+	for text, want := range map[string]int{
+		"no no no no":             -1,
+		"no no no no no no no no": 1,
+		"thank you thank you thank you thank you thank you": 2,
+		"it is possible it is possible now":                 -1,
+		"a b c a b c a b c a b c":                           3,
+		"4 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 then":              -1,
+		"four one one one one one one one one one one one":  -1,
+		"1 8 1 8 1 8 1 8 1 8":                               -1,
+		strings.Repeat("one ", 30):                          1,
+		"五 五 五 五 五 五 五":                                     -1,
+	} {
+		at, n := loop(strings.Fields(text))
+		if n == 0 {
+			at = -1
+		}
+		if at != want {
+			t.Errorf("%q: %d, want %d", text, at, want)
+		}
+	}
+}
+
+func TestUnloopKeepsWhatFollows(t *testing.T) {
+	var words []word
+	for _, f := range strings.Fields("i said no no no no no no no and then so it is so it is so it is so it is so it is good") {
+		words = append(words, word{normal: f})
+	}
+	var got []string
+	for _, w := range unloop(words) {
+		got = append(got, w.normal)
+	}
+	if s := strings.Join(got, " "); s != "i said no and then so it is good" {
+		t.Errorf("%q", s)
 	}
 }

@@ -2,6 +2,7 @@ package whisper
 
 import (
 	"math"
+	"slices"
 
 	"sidetone/asr"
 	"sidetone/internal/pcm"
@@ -45,7 +46,7 @@ func (u *utterance) revise(out *outcome, n int, atPause bool, p *policy) asr.Hyp
 	}
 	words := place(&out.res, u.start, end)
 	if out.refused == looping {
-		words = unloop(words, true)
+		words = unloop(words)
 	}
 	words = after(u.stable, words)
 	recognise(u.tail, words)
@@ -64,7 +65,7 @@ func (u *utterance) finish(out *outcome) asr.Hypothesis {
 	words := place(&out.res, u.start, u.end)
 	switch out.refused {
 	case looping, excess:
-		words = unloop(words, false)
+		words = unloop(words)
 	case noSpeech:
 		u.stable, words = nil, nil
 	}
@@ -93,16 +94,19 @@ func (u *utterance) hypothesis(end int64) asr.Hypothesis {
 	}
 }
 
-// unloop cuts words where they begin to repeat themselves.
-func unloop(words []word, suspicious bool) []word {
-	all := make([]string, len(words))
-	for i, w := range words {
-		all[i] = w.normal
+// unloop leaves out repetitions that are a loop.
+func unloop(words []word) []word {
+	for {
+		all := make([]string, len(words))
+		for i, w := range words {
+			all[i] = w.normal
+		}
+		at, n := loop(all)
+		if n == 0 {
+			return words
+		}
+		words = slices.Delete(slices.Clone(words), at, at+n)
 	}
-	if at, ok := loop(all, suspicious); ok {
-		return words[:at]
-	}
-	return words
 }
 
 const (

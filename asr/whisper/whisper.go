@@ -214,8 +214,10 @@ type policy struct {
 	// pad is how much silence the encoder is given after the audio, in samples,
 	// before the silence that the model remembers.
 	pad int
-	// finalBeam is the beam of finals.
+	// finalBeam is the beam of finals, used where the mean log probability of
+	// the greedy search is below beamBelow.
 	finalBeam int
+	beamBelow float64
 	// batch is how many jobs a worker decodes together.
 	batch int
 	// firstPartial is how much audio the first partial waits for, in samples.
@@ -243,6 +245,7 @@ func defaultPolicy() policy {
 	return policy{
 		pad:          pcm.Rate / 2,
 		finalBeam:    5,
+		beamBelow:    -0.2,
 		batch:        4,
 		firstPartial: pcm.Rate * 85 / 100,
 		tail:         pcm.Rate * 3 / 10,

@@ -176,8 +176,11 @@ func (w *worker) options(g *stage, j *job, h how) model.Options {
 		Subtract:  h.subtract,
 	}
 	if h.careful {
-		// A beam has no use for a draft.
-		o.Beam, o.Draft = w.p.finalBeam, nil
+		o.Beam, o.BeamBelow = w.p.finalBeam, w.p.beamBelow
+	}
+	if g.no > 0 {
+		// The draft is in the tokens of another model.
+		o.Draft = nil
 	}
 	if h.full {
 		o.Context, o.Silence = fullContext, nil
@@ -201,7 +204,7 @@ func (w *worker) settleLanguage(g *stage, j *job, samples []float32) error {
 
 func (w *worker) judge(j *job, r model.Result) outcome {
 	w.stats.Samples.Add(int64(len(j.samples)))
-	out := outcome{res: r, refused: examine(&r, float64(len(j.samples))/pcm.Rate, fullContext)}
+	out := outcome{res: r, refused: examine(&r, float64(len(j.samples))/pcm.Rate)}
 	if j.certain {
 		out.language = j.language
 	}

@@ -32,6 +32,10 @@ type Options struct {
 	Prefix []int
 	// Beam is the number of hypotheses searched; 0 or 1 is greedy.
 	Beam int
+	// BeamBelow, if less than 0, has a greedy search go before the beams, which
+	// are left out if its text's mean log probability is not below: what the
+	// model is sure of the beams seldom change.
+	BeamBelow float64
 	// Brisk saves time where the text seldom shows it. A beam search ends as soon
 	// as an ended hypothesis is likelier, token for token, than those that go on,
 	// while the reference waits for as many as Beam to end; the probability of a
@@ -258,7 +262,7 @@ func (d *Decoder) result(l *lane) (Result, error) {
 		Tokens:       slices.Clone(f.text),
 		LogProbs:     slices.Clone(f.logProbs),
 		Text:         d.m.Text(f.text),
-		AvgLogProb:   f.sum / float64(len(f.text)+1),
+		AvgLogProb:   f.average(),
 		NoSpeechProb: l.noSpeech,
 		Truncated:    f.truncated,
 	}
@@ -284,6 +288,8 @@ func (d *Decoder) check(o *Options) (int, error) {
 		return 0, fmt.Errorf("whisper: a context of %d frames; 1 to %d are possible", o.Context, d.m.audioCtx)
 	case o.Beam > MaxBeam:
 		return 0, fmt.Errorf("whisper: %d beams; at most %d are possible", o.Beam, MaxBeam)
+	case o.BeamBelow > 0:
+		return 0, fmt.Errorf("whisper: beams below a mean log probability of %v; it is 0 at most", o.BeamBelow)
 	case o.MaxTokens < 0:
 		return 0, fmt.Errorf("whisper: a limit of %d tokens", o.MaxTokens)
 	case o.Silence != nil && o.Silence.m != d.m:

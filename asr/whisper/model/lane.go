@@ -13,6 +13,7 @@ type lane struct {
 	o     Options
 	open  bool
 	taken int // rows in the step under way
+	width int // beams of the search under way
 
 	start   []int // the tokens before the text, prompt and <|notimestamps|> left out
 	samples int
@@ -61,10 +62,19 @@ func newLane(m *Model) *lane {
 // begin readies the lane for audio of so many samples that is in its memory.
 func (l *lane) begin(ctx context.Context, o *Options, start []int, samples int) {
 	l.ctx, l.o, l.start, l.samples = ctx, *o, start, samples
-	l.open, l.found, l.noSpeech, l.err = true, found{}, 0, nil
+	l.open, l.err, l.width = true, nil, o.Beam
+	if o.BeamBelow < 0 {
+		l.width = 1
+	}
+	l.beginSearch()
+}
+
+// beginSearch readies the search from the first token on.
+func (l *lane) beginSearch() {
+	l.found, l.noSpeech = found{}, 0
 	l.prepareAlignment()
 
-	m := l.m
+	m, o, start := l.m, &l.o, l.start
 	var tokens []int
 	if len(o.Prompt) > 0 {
 		tokens = append(append(tokens, m.prev), o.Prompt...)
@@ -98,8 +108,8 @@ func (l *lane) begin(ctx context.Context, o *Options, start []int, samples int) 
 	h := hypothesis{seq: seq, text: text, logProbs: make([]float32, 0, cap(text))}
 	l.opening = opening{l: l, seq: seq, tokens: tokens, sot: sot, first: first, logProbs: h.logProbs}
 	l.pass = &l.opening
-	if o.Beam > 1 {
-		l.beam.begin(h, o.Beam, limit)
+	if l.width > 1 {
+		l.beam.begin(h, l.width, limit)
 		l.search = &l.beam
 	} else {
 		l.greedy.begin(h, o.Draft, limit)
@@ -126,6 +136,11 @@ func (l *lane) more() bool {
 		if !l.over() {
 			return true
 		}
+		if l.width < l.o.Beam && l.found.doubtful(l.o.BeamBelow) {
+			l.width = l.o.Beam
+			l.beginSearch()
+			return true
+		}
 		if l.err != nil || !l.o.WordTimes || !l.spelling.begin() {
 			return false
 		}
@@ -139,7 +154,7 @@ func (l *lane) blind() bool { return l.pass == &l.spelling && l.spelling.probsKn
 
 // over tells whether the search has found its text.
 func (l *lane) over() bool {
-	if l.o.Beam > 1 {
+	if l.width > 1 {
 		return l.beam.done
 	}
 	return l.greedy.done
@@ -191,7 +206,7 @@ func (p *opening) take(logits []float32) {
 	p.at += p.fed
 	if p.at == len(p.tokens) {
 		l.found.logProbs = p.logProbs
-		if l.o.Beam > 1 {
+		if l.width > 1 {
 			l.beam.beams[0].logProbs = p.logProbs
 		} else {
 			l.greedy.h.logProbs = p.logProbs

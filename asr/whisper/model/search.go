@@ -30,6 +30,12 @@ type found struct {
 	truncated bool
 }
 
+// average is the mean log probability as the reference has it.
+func (f *found) average() float64 { return f.sum / float64(len(f.text)+1) }
+
+// doubtful tells whether a greedy search should be followed by one with beams.
+func (f *found) doubtful(below float64) bool { return f.truncated || f.average() < below }
+
 // greedy takes the likeliest token until the end token or until the text has
 // limit tokens. Tokens of the draft are stepped along with the text; as far as
 // they turn out to be the likeliest, their logits are there already (Leviathan

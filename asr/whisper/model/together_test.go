@@ -189,3 +189,42 @@ func TestBias(t *testing.T) {
 		}
 	}
 }
+
+// A greedy text that the model is sure of stands; one that it is not sure of is
+// searched with beams.
+func TestBeamsForWhatIsInDoubt(t *testing.T) {
+	m := tinyEn(t)
+	d := m.NewDecoder()
+	needs.Eval(t, "asr")
+	var greedy, wide Result
+	var x []float32
+	o := Options{WordTimes: true, Beam: 5}
+	for _, key := range []string{"2609-156975-0000", "367-130732-0006", "1688-142285-0008", "2033-164914-0004"} {
+		x = clip(t, "librispeech/tel8k/"+key+".wav")
+		var err error
+		if greedy, err = d.Decode(t.Context(), x, Options{}); err != nil {
+			t.Fatal(err)
+		}
+		if wide, err = d.Decode(t.Context(), x, o); err != nil {
+			t.Fatal(err)
+		}
+		if !slices.Equal(greedy.Tokens, wide.Tokens) {
+			break
+		}
+	}
+	if slices.Equal(greedy.Tokens, wide.Tokens) {
+		t.Fatal("beams change nothing: the test shows nothing")
+	}
+	for below, want := range map[float64]Result{-1e-9: wide, -100: greedy} {
+		o.BeamBelow = below
+		o.Draft = greedy.Tokens
+		got, err := d.Decode(t.Context(), x, o)
+		if err != nil || !slices.Equal(got.Tokens, want.Tokens) || len(got.Words) == 0 || math.Abs(got.NoSpeechProb-want.NoSpeechProb) > 1e-4 {
+			t.Errorf("below %v: %d, %v, want %d", below, got.Tokens, err, want.Tokens)
+		}
+	}
+	o.BeamBelow = 0.5
+	if _, err := d.Decode(t.Context(), x, o); err == nil {
+		t.Error("a probability above 1 is taken")
+	}
+}

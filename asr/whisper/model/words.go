@@ -63,7 +63,7 @@ type segment struct {
 func (l *lane) prepareAlignment() {
 	a, o := &l.align, &l.o
 	a.heads, a.frames = len(l.m.alignment), min(l.samples/dsp.Hop/2, l.memory.n)
-	a.kept = o.WordTimes && o.Beam == 1 && !o.Timestamps && len(o.Prompt) == 0
+	a.kept = o.WordTimes && l.width == 1 && !o.Timestamps && len(o.Prompt) == 0
 	a.attention, a.probs = a.attention[:0], a.probs[:0]
 }
 

@@ -161,7 +161,7 @@ func begins(words, stable []string) bool {
 		return false
 	}
 	return slices.EqualFunc(words[:len(stable)], stable, func(a, b string) bool {
-		plain := func(s string) string { return strings.ToLower(strings.Trim(s, ".,;:!?-… ")) }
+		plain := func(s string) string { return strings.ToLower(strings.Trim(s, ".,;:!?-…%$ ")) }
 		return plain(a) == plain(b) || strings.Contains(a, text.Mask) || strings.Contains(b, text.Mask)
 	})
 }
