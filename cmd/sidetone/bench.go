@@ -9,10 +9,12 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"sidetone/asr/vad"
+	"sidetone/asr/whisper"
 	"sidetone/asr/whisper/model"
 	"sidetone/bench"
 	"sidetone/bench/wer"
@@ -47,6 +49,8 @@ type benchASR struct {
 	clips        benchasr.Selection
 	mode, model  string
 	second       string
+	always       bool
+	partials     time.Duration
 	compute      string
 	asJSON       bool
 	write        string
@@ -84,7 +88,9 @@ than the file's threshold, or is not in the file.`,
 	selectFlags(c, &o.clips)
 	c.Flags().StringVar(&o.mode, "mode", "whole", "whole, careful or stream")
 	c.Flags().StringVar(&o.model, "model", "whisper-tiny.en", "name of a Whisper model")
-	c.Flags().StringVar(&o.second, "second", "", "model that mode careful asks for a second opinion, if any")
+	c.Flags().StringVar(&o.second, "second", "", "model that modes careful and stream ask for a second opinion, if any")
+	c.Flags().BoolVar(&o.always, "second-always", false, "in mode stream, the second model makes every final")
+	c.Flags().DurationVar(&o.partials, "partial-every", 0, "in mode stream, time between two partials; 0 is the engine's own, -1s none")
 	c.Flags().StringVar(&o.compute, "compute", "default", "numbers that the model computes in: default, float32 or int8")
 	c.Flags().BoolVar(&o.asJSON, "json", false, "print the rows as JSON")
 	c.Flags().StringVar(&o.write, "write", "", "write every clip's transcript to this file, for bench wer")
@@ -106,7 +112,7 @@ func (o *benchASR) run(ctx context.Context, w io.Writer, store *models.Store) er
 	if err != nil {
 		return err
 	}
-	r, end, err := o.recogniser(store)
+	r, end, err := o.recogniser(ctx, store)
 	if err != nil {
 		return err
 	}
@@ -114,6 +120,9 @@ func (o *benchASR) run(ctx context.Context, w io.Writer, store *models.Store) er
 	mode := o.mode
 	if o.second != "" {
 		mode += " " + o.second
+	}
+	if o.always {
+		mode += " always"
 	}
 	engine := benchName(o.model, mode, o.compute)
 	us, err := benchasr.Run(ctx, engine, r, clips, progress(len(clips), "clips"))
@@ -141,34 +150,35 @@ func (o *benchASR) run(ctx context.Context, w io.Writer, store *models.Store) er
 }
 
 // recogniser loads what the mode needs; end gives it back.
-func (o *benchASR) recogniser(store *models.Store) (r benchasr.Recogniser, end func(), err error) {
+func (o *benchASR) recogniser(ctx context.Context, store *models.Store) (r benchasr.Recogniser, end func(), err error) {
 	if o.mode != "whole" && o.mode != "careful" && o.mode != "stream" {
 		return nil, nil, fmt.Errorf("bench asr: mode %q: want whole, careful or stream", o.mode)
 	}
-	if o.second != "" && o.mode != "careful" {
-		return nil, nil, fmt.Errorf("bench asr: --second %s: only mode careful asks a second model", o.second)
+	if o.second != "" && o.mode == "whole" {
+		return nil, nil, fmt.Errorf("bench asr: --second %s: mode whole asks no second model", o.second)
 	}
 	m, err := loadModel(store, o.model, o.compute)
 	if err != nil {
 		return nil, nil, err
 	}
+	var second *model.Model
+	if o.second != "" {
+		if second, err = loadModel(store, o.second, o.compute); err != nil {
+			return nil, nil, err
+		}
+	}
 	switch o.mode {
 	case "whole":
 		return benchasr.NewWhole(m), func() {}, nil
 	case "careful":
-		var second *model.Model
-		if o.second != "" {
-			if second, err = loadModel(store, o.second, o.compute); err != nil {
-				return nil, nil, err
-			}
-		}
-		return benchasr.NewCareful(m, second), func() {}, nil
+		c, err := benchasr.NewCareful(ctx, m, second)
+		return c, func() {}, err
 	}
 	v, err := loadVAD(store)
 	if err != nil {
 		return nil, nil, err
 	}
-	s, err := benchasr.NewStream(m, v)
+	s, err := benchasr.NewStream(m, v, whisper.Config{Finals: second, FinalsAlways: o.always, PartialEvery: o.partials})
 	if err != nil {
 		return nil, nil, err
 	}

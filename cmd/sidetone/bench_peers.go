@@ -16,6 +16,7 @@ import (
 	"github.com/schollz/progressbar/v3"
 	"github.com/spf13/cobra"
 
+	"sidetone/asr/whisper"
 	"sidetone/asr/whisper/model"
 	"sidetone/bench"
 	"sidetone/bench/wer"
@@ -149,7 +150,7 @@ func (o *benchASR) serve(ctx context.Context, r io.Reader, w io.Writer, store *m
 	if err != nil {
 		return err
 	}
-	s, err := benchasr.NewStream(m, v)
+	s, err := benchasr.NewStream(m, v, whisper.Config{})
 	if err != nil {
 		return err
 	}

@@ -13,6 +13,7 @@ import (
 
 	"sidetone/asr"
 	"sidetone/asr/vad"
+	"sidetone/asr/whisper"
 	"sidetone/asr/whisper/model"
 	"sidetone/bench/wer"
 	"sidetone/internal/needs"
@@ -220,7 +221,7 @@ func TestHears(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := NewStream(m, v)
+	s, err := NewStream(m, v, whisper.Config{})
 	if err != nil {
 		t.Fatal(err)
 	}

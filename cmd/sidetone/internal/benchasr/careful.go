@@ -10,10 +10,17 @@ import (
 	"sidetone/internal/pcm"
 )
 
-// Careful decodes a clip in one piece as finals are decoded: with a beam, over
-// a context that fits it, with a limit of tokens; and what is in doubt a second
+// Careful decodes a clip in one piece as finals are decoded: the audio alone,
+// with the silence remembered that Whisper expects behind it, with a beam where
+// the model is not sure, with a limit of tokens; and what is in doubt a second
 // time, by a larger model that hears it with the steady noise taken off.
-type Careful struct{ first, second decoder }
+type Careful struct{ first, second opinionated }
+
+// opinionated is a model with its silence.
+type opinionated struct {
+	decoder
+	quiet *model.Silence
+}
 
 // decoder is what Careful needs of model.Decoder.
 type decoder interface {
@@ -27,20 +34,28 @@ var (
 
 // NewCareful makes a recogniser of whole clips. Without a second model (nil)
 // there is no second opinion.
-func NewCareful(first, second *model.Model) *Careful {
-	c := &Careful{first: first.NewDecoder()}
-	if second != nil {
-		c.second = second.NewDecoder()
+func NewCareful(ctx context.Context, first, second *model.Model) (*Careful, error) {
+	c := &Careful{}
+	for to, m := range map[*opinionated]*model.Model{&c.first: first, &c.second: second} {
+		if m == nil {
+			continue
+		}
+		d := m.NewDecoder()
+		quiet, err := d.NewSilence(ctx)
+		if err != nil {
+			return nil, err
+		}
+		*to = opinionated{d, quiet}
 	}
-	return c
+	return c, nil
 }
 
+// These are the stream's, see whisper.Config and its policy.
 const (
-	carefulBeam = 5
-	// carefulPad is the silence after the audio that the encoder sees at least,
-	// carefulContext the least it sees in all, in encoder frames.
-	carefulPad     = 2 * pcm.Rate / model.FrameSamples
-	carefulContext = 750
+	carefulBeam  = 5
+	carefulBelow = -0.2
+	// carefulPad is the silence after the audio that the encoder is given.
+	carefulPad = pcm.Rate / 2 / model.FrameSamples
 	// carefulMost is Whisper's full context, in seconds.
 	carefulMost = 30
 	// Nobody speaks more tokens in a second, save in a short clip.
@@ -56,9 +71,12 @@ func (c *Careful) Recognise(ctx context.Context, x []int16) (Heard, error) {
 	for i, v := range x {
 		f[i] = float32(v) / 32768
 	}
-	frames := max((len(f)+model.FrameSamples-1)/model.FrameSamples+carefulPad, carefulContext)
+	frames := (len(f)+model.FrameSamples-1)/model.FrameSamples + carefulPad
 	o := model.Options{
 		Beam:      carefulBeam,
+		BeamBelow: carefulBelow,
+		Brisk:     true,
+		Silence:   c.first.quiet,
 		Context:   min(frames, carefulMost*pcm.Rate/model.FrameSamples),
 		MaxTokens: carefulTokens*len(f)/pcm.Rate + carefulMore,
 	}
@@ -66,8 +84,8 @@ func (c *Careful) Recognise(ctx context.Context, x []int16) (Heard, error) {
 	if err != nil {
 		return Heard{}, err
 	}
-	if c.second != nil && opinion.Doubtful(&res) {
-		o.Subtract = true
+	if c.second.decoder != nil && opinion.Doubtful(&res) {
+		o.Subtract, o.Silence = true, c.second.quiet
 		other, err := c.second.Decode(ctx, f, o)
 		if err != nil {
 			return Heard{}, err

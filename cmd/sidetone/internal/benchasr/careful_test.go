@@ -34,7 +34,7 @@ func TestCareful(t *testing.T) {
 		"second opinion is bad": {unsure, model.Result{Text: "Bad", AvgLogProb: -2}, 1, "Unsure."},
 	} {
 		first, second := &oracle{res: c.first}, &oracle{res: c.second}
-		h, err := (&Careful{first, second}).Recognise(t.Context(), make([]int16, 3*pcm.Rate))
+		h, err := (&Careful{opinionated{decoder: first}, opinionated{decoder: second}}).Recognise(t.Context(), make([]int16, 3*pcm.Rate))
 		if err != nil || h.Text != c.want || len(first.asked) != 1 || len(second.asked) != c.asked {
 			t.Errorf("%s: %q, asked %d and %d times, %v", name, h.Text, len(first.asked), len(second.asked), err)
 		}
@@ -46,13 +46,13 @@ func TestCareful(t *testing.T) {
 
 func TestCarefulContext(t *testing.T) {
 	for seconds, want := range map[int]model.Options{
-		0:  {Beam: 5, Context: 750, MaxTokens: 8},
-		3:  {Beam: 5, Context: 750, MaxTokens: 26},
-		20: {Beam: 5, Context: 1100, MaxTokens: 128},
+		0:  {Beam: 5, Context: 25, MaxTokens: 8},
+		3:  {Beam: 5, Context: 175, MaxTokens: 26},
+		20: {Beam: 5, Context: 1025, MaxTokens: 128},
 		30: {Beam: 5, Context: 1500, MaxTokens: 188},
 	} {
 		d := &oracle{}
-		if _, err := (&Careful{first: d}).Recognise(t.Context(), make([]int16, seconds*pcm.Rate)); err != nil {
+		if _, err := (&Careful{first: opinionated{decoder: d}}).Recognise(t.Context(), make([]int16, seconds*pcm.Rate)); err != nil {
 			t.Fatal(err)
 		}
 		if got := d.asked[0]; got.Beam != want.Beam || got.Context != want.Context || got.MaxTokens != want.MaxTokens {
@@ -64,12 +64,12 @@ func TestCarefulContext(t *testing.T) {
 func TestCarefulErrors(t *testing.T) {
 	broken := errors.New("broken")
 	bad, unsure := &oracle{err: broken}, &oracle{res: model.Result{AvgLogProb: -1}}
-	for _, c := range []*Careful{{first: bad}, {unsure, bad}} {
+	for _, c := range []*Careful{{first: opinionated{decoder: bad}}, {opinionated{decoder: unsure}, opinionated{decoder: bad}}} {
 		if _, err := c.Recognise(t.Context(), make([]int16, pcm.Rate)); !errors.Is(err, broken) {
 			t.Errorf("error %v", err)
 		}
 	}
-	if _, err := (&Careful{first: unsure}).Recognise(t.Context(), make([]int16, 31*pcm.Rate)); err == nil {
+	if _, err := (&Careful{first: opinionated{decoder: unsure}}).Recognise(t.Context(), make([]int16, 31*pcm.Rate)); err == nil {
 		t.Error("31 s in one piece: no error")
 	}
 }

@@ -89,8 +89,8 @@ var _ Recogniser = (*Stream)(nil)
 type settler interface{ Settle(context.Context) error }
 
 // NewStream starts a streaming engine; Close ends it.
-func NewStream(m *model.Model, v *vad.Model) (*Stream, error) {
-	e, err := whisper.New(m, whisper.Config{})
+func NewStream(m *model.Model, v *vad.Model, c whisper.Config) (*Stream, error) {
+	e, err := whisper.New(m, c)
 	if err != nil {
 		return nil, err
 	}
