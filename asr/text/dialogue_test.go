@@ -290,6 +290,30 @@ func TestEveryWayToReadACard(t *testing.T) {
 	}
 }
 
+// An amount behind a number that was announced, however both are said and
+// parted, shows nothing of it.
+func TestNoAmountExcusesASecret(t *testing.T) {
+	amounts := []string{"dollars", "thirty five dollars", "two hundred and fifty dollars", "35 dollars", "1,250 euros", "3 times"}
+	for _, secret := range []string{
+		"card number is 4539148803436467", "card number is 5555555555554444", "card number is 371449635398431",
+		"pin is 4821", "verification code is 604213", "social security number is 078051120",
+	} {
+		said, number, _ := strings.Cut(secret, " is ")
+		for way := range 5 {
+			for _, between := range []string{"", ",", ".", " and", " then", ", and then", " |", " | and", ", so that is it |"} {
+				for _, amount := range amounts {
+					for _, first := range []string{"my " + said + " is ", "a: what is your " + said + "|", "my " + said + "|"} {
+						line := first + speak(number, way) + between + " " + amount
+						if n := mostShown(strings.Split(line, "|")); n > digitsIn(amount) {
+							t.Errorf("%q shows %d digits", line, n)
+						}
+					}
+				}
+			}
+		}
+	}
+}
+
 // mostShown is how many digits of the customer's are shown at most by any
 // partial or final with the finals before it.
 func mostShown(lines []string) (most int) {

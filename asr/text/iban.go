@@ -77,7 +77,7 @@ func (r *Redactor) ibans(words []asr.Word, partial bool) {
 		for i := at; i < end; i++ {
 			r.hide[i] = true
 		}
-		r.hid = pan
+		r.hid, r.hidTo = pan, end
 	}
 }
 

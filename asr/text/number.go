@@ -86,7 +86,16 @@ func (r *Redactor) numbers(tail *number, partial bool) (last run) {
 			at++
 			continue
 		}
-		r.judge(&n, before, partial)
+		if from := r.amountIn(&n, before); from < n.to {
+			if rest := r.runAt(at, from, before); rest.to > at {
+				r.judge(&rest, before, partial, false)
+			}
+			amount := r.runAt(from, n.to, nil)
+			r.judge(&amount, nil, partial, true)
+			at = n.to
+			continue
+		}
+		r.judge(&n, before, partial, false)
 		at = n.to
 		if r.onlyFillers(n.to, len(r.units)) {
 			last = n
@@ -95,8 +104,8 @@ func (r *Redactor) numbers(tail *number, partial bool) (last run) {
 	return last
 }
 
-// judge hides a run if it is secret.
-func (r *Redactor) judge(n *run, before *number, partial bool) {
+// judge hides a run if it is secret. An amount is none.
+func (r *Redactor) judge(n *run, before *number, partial, amount bool) {
 	had := 0
 	if before != nil {
 		had = before.count
@@ -109,12 +118,11 @@ func (r *Redactor) judge(n *run, before *number, partial bool) {
 	case what != nothing:
 	case r.explained(n.to):
 		what = harmless
-	case r.hid == pan && n.from-r.hidTo <= reach:
+	case r.hid == pan && n.from >= r.hidTo && n.from-r.hidTo <= reach:
 		// Its expiry and code come next.
 		what = pan
 	}
 	ending = ending && count <= 5
-	amount := n.to < len(r.units) && isCurrency(r.units[n.to].text)
 	secretly := what.secret() && !ending && !amount && !r.isYear(n)
 	fours := r.inFours(n, had)
 	whole := atEnd && r.onlyLeads(n.from)
@@ -126,6 +134,7 @@ func (r *Redactor) judge(n *run, before *number, partial bool) {
 		what != harmless && mayGrow && n.count >= growing,
 		secretly && count >= secretDigits,
 		secretly && mayGrow,
+		secretly && had > 0 && had < secretDigits && n.count >= secretDigits,
 		secretly && atEnd && (near || whole),
 		r.isSocial(n, count):
 	case what != harmless && !ending && !amount && fours && n.isIssued() && (n.count == 8 || r.isAmex(n)) && (n.to-n.from > 1 || whole):

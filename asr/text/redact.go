@@ -1,6 +1,9 @@
 // Package text works on recognised words. Its Redactor masks what must never be
 // stored, logged or shown: card numbers, security codes, PINs, one-time codes,
 // social security numbers, IBANs and passwords.
+//
+// The package is longer than most: what tells a secret from a harmless number
+// is many small rules, and they share their reading of digits.
 package text
 
 import (
@@ -52,6 +55,10 @@ const (
 // the seventh on while it may still become a card number, and shown again when
 // it turns out to be none.
 //
+// An amount, "two hundred dollars", is shown near a secret, but excuses no other
+// digits: what is read digit by digit, announced or asked for, of 12 digits and
+// more, or what a card number lacks to be whole is none, whatever follows.
+//
 // To know them again it holds the number being read and the password that the
 // other side told last; both go with it when the leg ends.
 type Redactor struct {
@@ -61,6 +68,9 @@ type Redactor struct {
 	// open is the question that waits for its answer, for so many utterances.
 	open  secret
 	waits int
+	// asked says that the other side asked for it, or this side announced it, and
+	// nothing has been said since.
+	asked bool
 	// asking says for how many of the other side's utterances an answer to this
 	// side's question for a password is awaited; told is the password it told.
 	asking int
@@ -103,8 +113,8 @@ func (r *Redactor) Redact(h asr.Hypothesis) asr.Hypothesis {
 	if len(h.Words) > 0 && h.Words[0].Start-r.end > maxPause {
 		tail = number{}
 	}
-	last := r.numbers(&tail, !h.Final)
 	r.ibans(h.Words, !h.Final)
+	last := r.numbers(&tail, !h.Final)
 	r.passwords(r.open == password)
 	r.repeats(!h.Final)
 	if h.Final {
@@ -143,7 +153,7 @@ func (r *Redactor) Overhear(h asr.Hypothesis) {
 	case a.what == weak:
 		a.what = harmless
 	}
-	r.open, r.waits = a.what, patience
+	r.open, r.waits, r.asked = a.what, patience, a.what.secret()
 	if a.what == harmless {
 		r.tail = number{}
 	}
@@ -206,6 +216,7 @@ func (r *Redactor) remember(h *asr.Hypothesis, last run, tail *number) {
 	if n := len(h.Words); n > 0 {
 		r.end = h.Words[n-1].End
 	}
+	r.asked = r.asked && r.onlyLeads(len(r.units)) || r.toldAt(len(r.units))
 	a := verdict(r.announced, r.units)
 	if a.what == password && a.asked {
 		r.asking = patience

@@ -24,7 +24,17 @@ type unit struct {
 	size size
 	// upto is, in a run, how many digits there are up to here.
 	upto int
+	// stop is the punctuation behind the unit.
+	stop stop
 }
+
+type stop uint8
+
+const (
+	noStop stop = iota
+	comma
+	sentence
+)
 
 type unitKind uint8
 
@@ -80,11 +90,24 @@ func appendUnits(us []unit, words []asr.Word) []unit {
 				us = append(us, unit{word: i, from: at, to: at + len(Mask), text: Mask, kind: masked})
 				at += len(Mask)
 			default:
+				if k := len(us) - 1; k >= 0 {
+					us[k].stop = max(us[k].stop, stopOf(r))
+				}
 				at += n
 			}
 		}
 	}
 	return us
+}
+
+func stopOf(r rune) stop {
+	switch r {
+	case '.', '?', '!', ';', '…', '。', '？', '！', '；':
+		return sentence
+	case ',', ':', '，', '、', '：':
+		return comma
+	}
+	return noStop
 }
 
 // standsBefore says whether "one" after the word is somebody or something, as in

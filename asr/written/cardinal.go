@@ -265,6 +265,9 @@ func (p *parser) percent(i int) found {
 	} else if q = p.quantity(i); q.end == 0 || q.a && q.end == i+1 {
 		return found{}
 	}
+	if q.frac == "" && q.unit == 1 && (q.raw == "" || allDigits(q.raw)) && p.is(q.end, "and") && p.is(q.end+1, "a") && p.is(q.end+2, "half") {
+		q.end, q.frac, q.raw = q.end+3, "5", ""
+	}
 	switch {
 	case p.is(q.end, "percent", "%"):
 		q.end++
