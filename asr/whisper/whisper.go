@@ -250,7 +250,7 @@ func defaultPolicy() policy {
 		firstPartial: pcm.Rate * 85 / 100,
 		tail:         pcm.Rate * 3 / 10,
 		holdBack:     pcm.Rate / 4,
-		old:          pcm.Rate * 3 / 2,
+		old:          pcm.Rate * 22 / 10,
 		least:        pcm.Rate * 3 / 2,
 		certain:      0.9,
 		sure:         0.65,
