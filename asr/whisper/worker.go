@@ -17,6 +17,9 @@ const (
 	// loops early.
 	tokensPerSecond = 6
 	tokensMore      = 8
+	// A second opinion's context is as long as the audio and 2 s, and 15 s at least.
+	doubtPad    = 100
+	doubtFrames = 750
 	// A language is settled by this much audio, and by this probability.
 	languageSamples = 2 * pcm.Rate
 	languageProb    = 0.5
@@ -185,6 +188,10 @@ func (w *worker) options(g *stage, j *job, h how) model.Options {
 	if h.full {
 		o.Context, o.Silence = fullContext, nil
 	}
+	if h.subtract {
+		// What is in doubt is mostly noisy, and there is no silence behind noise.
+		o.Context, o.Silence = w.p.doubtContext(len(j.samples)), nil
+	}
 	return o
 }
 
@@ -222,6 +229,11 @@ func (w *worker) judge(j *job, r model.Result) outcome {
 // context is the number of encoder frames for n samples.
 func (p policy) context(n int) int {
 	return min((n+p.pad+frameSamples-1)/frameSamples, fullContext)
+}
+
+// doubtContext is the same for a second opinion.
+func (p policy) doubtContext(n int) int {
+	return min(max((n+frameSamples-1)/frameSamples+doubtPad, doubtFrames), fullContext)
 }
 
 // newStages makes a worker's decoders.

@@ -16,7 +16,7 @@ import (
 // time, by a larger model that hears it with the steady noise taken off.
 type Careful struct{ first, second opinionated }
 
-// opinionated is a model with its silence.
+// opinionated is a model, with its silence if it is the first.
 type opinionated struct {
 	decoder
 	quiet *model.Silence
@@ -56,6 +56,8 @@ const (
 	carefulBelow = -0.2
 	// carefulPad is the silence after the audio that the encoder is given.
 	carefulPad = pcm.Rate / 2 / model.FrameSamples
+	// doubtPad and doubtFrames make the context of a second opinion, in frames.
+	doubtPad, doubtFrames = 100, 750
 	// carefulMost is Whisper's full context, in seconds.
 	carefulMost = 30
 	// Nobody speaks more tokens in a second, save in a short clip.
@@ -85,7 +87,8 @@ func (c *Careful) Recognise(ctx context.Context, x []int16) (Heard, error) {
 		return Heard{}, err
 	}
 	if c.second.decoder != nil && opinion.Doubtful(&res) {
-		o.Subtract, o.Silence = true, c.second.quiet
+		o.Subtract, o.Silence = true, nil
+		o.Context = min(max(frames-carefulPad+doubtPad, doubtFrames), carefulMost*pcm.Rate/model.FrameSamples)
 		other, err := c.second.Decode(ctx, f, o)
 		if err != nil {
 			return Heard{}, err
