@@ -322,7 +322,7 @@ func TestWordsArePutInPlace(t *testing.T) {
 			{Text: "late", Start: 1 << 50, End: 1 << 51},
 		}
 		l := newLeg(t, engine(t, recogniser(func(_ context.Context, u *Utterance) ([]asr.Word, error) {
-			u.Partial(odd, 17, 1<<40)
+			u.Partial(odd, 17, 1<<30)
 			<-u.Done()
 			return odd, nil
 		}), Config{}))

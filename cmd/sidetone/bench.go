@@ -171,8 +171,8 @@ func (o *benchASR) recogniser(ctx context.Context, store *models.Store) (r bench
 	case "whole":
 		return benchasr.NewWhole(m), func() {}, nil
 	case "careful":
-		c, err := benchasr.NewCareful(ctx, m, second)
-		return c, func() {}, err
+		r, err = benchasr.NewCareful(ctx, m, second)
+		return r, func() {}, err
 	}
 	v, err := loadVAD(store)
 	if err != nil {
