@@ -65,7 +65,7 @@ func TestBenchASRErrors(t *testing.T) {
 		want string
 	}{
 		"mode":       {[]string{"--mode", "fast"}, "whole, careful or stream"},
-		"second":     {[]string{"--second", "y"}, "only mode careful"},
+		"second":     {[]string{"--second", "y"}, "mode whole asks no second model"},
 		"no weights": {nil, "sidetone models pull whisper-tiny.en"},
 		"no such":    {[]string{"--model", "x"}, `no model "x"`},
 		"no set":     {[]string{"--sets", "t"}, "set t"},
