@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"sidetone/asr"
+	"sidetone/asr/whisper/model"
 	"sidetone/internal/pcm"
 )
 
@@ -30,6 +31,9 @@ type utterance struct {
 
 	// draft is what the last partial wrote.
 	draft []int
+	// heard is what decoders keep of samples; it belongs to the one job of the
+	// leg that is being decoded.
+	heard model.Heard
 
 	// stable words do not change any more. tail is what the last hypothesis
 	// has after them.

@@ -174,6 +174,7 @@ func (w *worker) options(g *stage, j *job, h how) model.Options {
 		Brisk:     true,
 		MaxTokens: tokensPerSecond*len(j.samples)/pcm.Rate + tokensMore,
 		Language:  j.language,
+		Heard:     &j.utt.heard,
 		Draft:     j.draft,
 		Bias:      j.bias[g.no],
 		Subtract:  h.subtract,

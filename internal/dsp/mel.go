@@ -64,13 +64,46 @@ func (m *Mel) Bands() int { return m.bands }
 // Frames is the number of feature frames for n samples.
 func Frames(n int) int { return n / Hop }
 
+// Energies are what Features keeps of a recording that grows, so that the next
+// call need not compute it anew: the logarithmic energies of those windows that
+// what follows cannot change, 32 kB per second with 80 bands. The zero value
+// knows nothing.
+type Energies struct {
+	bands int
+	rows  []float32
+}
+
+// recall writes what is known of the first frames to dst and returns of how many.
+func (e *Energies) recall(dst []float32, bands, frames int) int {
+	if e.bands != bands {
+		e.bands, e.rows = bands, e.rows[:0]
+	}
+	return copy(dst, e.rows[:min(len(e.rows), frames*bands)]) / bands
+}
+
+// whole is how many of the windows on n samples lie within them. The first ones
+// are mirrored at the beginning, which needs half a window and a sample.
+func whole(n int) int {
+	if n <= Window/2 {
+		return 0
+	}
+	return (n-Window/2-1)/Hop + 1
+}
+
 // Features writes the features of samples (mono, 16 kHz, full scale at ±1) to
 // dst[Frames(len(samples))][Bands]. The loudest band of the whole decides the
 // floor, 80 dB below it; so features of a part are not a part of the features.
-func (m *Mel) Features(dst, samples []float32) {
-	frames := Frames(len(samples))
+//
+// With e, which may be nil, it saves what earlier calls with e have computed. All
+// of these must be given the same recording, each as much of its beginning as
+// it likes; the features are what they would be without e.
+func (m *Mel) Features(dst, samples []float32, e *Energies) {
+	frames, keep, known := Frames(len(samples)), whole(len(samples)), 0
 	if len(dst) < frames*m.bands {
 		panic("dsp: dst is shorter than the features")
+	}
+	if e != nil {
+		known = e.recall(dst, m.bands, keep)
 	}
 	// The reference appends one hop of silence and takes the level of the frame
 	// that this makes, too, though it then drops it.
@@ -80,11 +113,16 @@ func (m *Mel) Features(dst, samples []float32) {
 		if t < frames {
 			row = dst[t*m.bands : (t+1)*m.bands]
 		}
-		m.cut(samples, t*Hop-Window/2)
-		m.Log(row, m.frame[:])
+		if t >= known {
+			m.cut(samples, t*Hop-Window/2)
+			m.Log(row, m.frame[:])
+		}
 		for _, v := range row {
 			level = max(level, v)
 		}
+	}
+	if e != nil {
+		e.rows = append(e.rows, dst[known*m.bands:keep*m.bands]...)
 	}
 	Normalise(dst[:frames*m.bands], level)
 }

@@ -4,7 +4,9 @@ import (
 	"encoding/json"
 	"math"
 	"math/cmplx"
+	"math/rand/v2"
 	"os"
+	"slices"
 	"strconv"
 	"testing"
 )
@@ -45,7 +47,7 @@ func TestFeaturesMatchFasterWhisper(t *testing.T) {
 		}
 		m := NewMel(c.Bands)
 		got := make([]float32, c.Frames*c.Bands)
-		m.Features(got, sound(c.Samples))
+		m.Features(got, sound(c.Samples), nil)
 		var sum, worst float64
 		for _, v := range got {
 			sum += float64(v)
@@ -89,12 +91,51 @@ func TestLogMatchesNaive(t *testing.T) {
 	}
 }
 
+// TestFeaturesOfGrowingRecordings: what is kept from call to call changes no bit,
+// however the recording grows and shrinks and whatever extractor has made it.
+func TestFeaturesOfGrowingRecordings(t *testing.T) {
+	rng := rand.New(rand.NewPCG(3, 4))
+	all := sound(3 * 16000)
+	extractors := []*Mel{NewMel(80), NewMel(80), NewMel(128)}
+	for range 20 {
+		var e Energies
+		rest := all[rng.IntN(16000):]
+		n := rng.IntN(3 * Window)
+		for range 20 {
+			m := extractors[rng.IntN(20)*len(extractors)/20]
+			size := Frames(n) * m.bands
+			got, want := make([]float32, size), make([]float32, size)
+			m.Features(got, rest[:n], &e)
+			m.Features(want, rest[:n], nil)
+			if !slices.Equal(got, want) {
+				t.Fatalf("%d samples, %d bands: other features with what was kept", n, m.bands)
+			}
+			if kept := len(e.rows) / m.bands; kept < (n-Window)/Hop {
+				t.Fatalf("%d samples: only %d frames kept", n, kept)
+			}
+			switch rng.IntN(4) {
+			case 0:
+				n = max(0, n-rng.IntN(3*Window))
+			case 1:
+				n = min(len(rest), n+rng.IntN(Hop))
+			default:
+				n = min(len(rest), n+rng.IntN(16000))
+			}
+		}
+	}
+}
+
 func TestFeaturesDoNotAllocate(t *testing.T) {
 	m := NewMel(80)
 	x := sound(16000)
 	dst := make([]float32, Frames(len(x))*80)
-	if n := testing.AllocsPerRun(5, func() { m.Features(dst, x) }); n != 0 {
+	if n := testing.AllocsPerRun(5, func() { m.Features(dst, x, nil) }); n != 0 {
 		t.Errorf("%v allocations", n)
+	}
+	var e Energies
+	m.Features(dst, x, &e)
+	if n := testing.AllocsPerRun(5, func() { m.Features(dst, x[:12000], &e) }); n != 0 {
+		t.Errorf("%v allocations where all is known", n)
 	}
 }
 
@@ -106,7 +147,20 @@ func BenchmarkFeatures(b *testing.B) {
 			dst := make([]float32, Frames(len(x))*80)
 			b.ReportAllocs()
 			for b.Loop() {
-				m.Features(dst, x)
+				m.Features(dst, x, nil)
+			}
+		})
+		b.Run(strconv.Itoa(s)+"s-1s-new", func(b *testing.B) {
+			m := NewMel(80)
+			x := sound(s * 16000)
+			dst := make([]float32, Frames(len(x))*80)
+			var e Energies
+			m.Features(dst, x[:len(x)-16000], &e)
+			known := slices.Grow(e.rows, len(dst))
+			b.ReportAllocs()
+			for b.Loop() {
+				e.rows = known
+				m.Features(dst, x, &e)
 			}
 		})
 	}

@@ -58,12 +58,24 @@ type Options struct {
 	// Silence, made by the same model, lets a Context that ends soon after the
 	// audio do what the full one does.
 	Silence *Silence
+	// Heard, if set, saves computing anew what an earlier decode of the same
+	// recording has heard; the result is what it would be without.
+	Heard *Heard
 	// Draft is what the text after the prefix will probably be, such as the
 	// tokens of a decode of nearly the same audio. Greedy search checks many
 	// drafted tokens in one step; the result is what it would be without.
 	Draft []int
 	// Bias makes phrases likelier.
 	Bias *Bias
+}
+
+// Heard is what is kept of a recording that is decoded again and again while it
+// grows: the logarithmic energies of its features, 32 kB a second with 80
+// bands, of 30 s at most. The zero value is a recording not heard yet. All
+// decodes that are given it must begin with the recording's first sample, one at
+// a time; any may hear less than one before, and models may differ.
+type Heard struct {
+	energies dsp.Energies
 }
 
 // Word is a word with its times.
@@ -316,7 +328,11 @@ func (d *Decoder) encode(ctx context.Context, mem *memory, samples []float32, fr
 		return err
 	}
 	features := d.encoder.frames(frames)
-	d.mel.Features(features, samples)
+	var known *dsp.Energies
+	if o.Heard != nil {
+		known = &o.Heard.energies
+	}
+	d.mel.Features(features, samples, known)
 	if o.Subtract {
 		d.mel.Subtract(features[:dsp.Frames(len(samples))*d.m.mels])
 	}
