@@ -1,8 +1,15 @@
 package whisper
 
 import (
+	"bytes"
 	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"sidetone/asr/whisper/model"
@@ -58,5 +65,104 @@ func TestSecondOpinion(t *testing.T) {
 				t.Errorf("noise subtracted: first %v, second %v", by[0].Subtract, by[1].Subtract)
 			}
 		})
+	}
+}
+
+// Where the second model fails, what the first one hears counts; the log is told
+// of each cause once, the counter of each failure.
+func TestTheSecondModelFails(t *testing.T) {
+	for name, always := range map[string]bool{"asked in doubt": false, "always asked": true} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				first := &stage{decoder: &fake{before: func(_ context.Context, ws []model.Word, _ float64, _ model.Options) (*model.Result, error) {
+					r := result(ws...)
+					r.AvgLogProb = -0.7
+					return &r, nil
+				}}}
+				asked := 0
+				second := &stage{no: 1, decoder: &fake{before: func(context.Context, []model.Word, float64, model.Options) (*model.Result, error) {
+					asked++
+					if asked == 3 {
+						return nil, errors.New("worn out")
+					}
+					return nil, errors.New("broken")
+				}}}
+				var log bytes.Buffer
+				cfg, err := Config{FinalsAlways: always, PartialEvery: -1, Log: slog.New(slog.NewTextHandler(&log, nil))}.withDefaults()
+				if err != nil {
+					t.Fatal(err)
+				}
+				e := newEngine(func() [2]*stage { return [2]*stage{first, second} }, cfg, defaultPolicy())
+				defer e.Close()
+				l := newLeg(t, e, "a")
+				defer l.s.Close()
+				utter := func(k int16) {
+					l.must(speak(l.at, k), begin(l.at))
+					l.must(quiet(l.at, 504*time.Millisecond), end(l.at))
+					synctest.Wait()
+				}
+				for k := range int16(4) {
+					utter(k + 1)
+				}
+				time.Sleep(time.Minute)
+				utter(5)
+				if err := l.finish(); err != nil || l.text() != "w1|w2|w3|w4|w5|" {
+					t.Errorf("finals %q, %v, want the first model's", l.text(), err)
+				}
+				if n := e.Stats().SecondFailures.Load(); n != 5 {
+					t.Errorf("%d failures counted, want 5", n)
+				}
+				var told []string
+				for line := range strings.Lines(log.String()) {
+					_, cause, _ := strings.Cut(strings.TrimSpace(line), "error=")
+					told = append(told, cause)
+				}
+				if want := []string{"broken times=1", `"worn out" times=1`, "broken times=3"}; !slices.Equal(told, want) {
+					t.Errorf("the log is told %q, want %q", told, want)
+				}
+			})
+		})
+	}
+}
+
+// A job that is given up is no failure of the model's.
+func TestACancelledSecondOpinionIsNoFailure(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		first := &stage{decoder: &fake{}}
+		second := &stage{no: 1, decoder: &fake{before: func(ctx context.Context, _ []model.Word, _ float64, _ model.Options) (*model.Result, error) {
+			<-ctx.Done()
+			return nil, ctx.Err()
+		}}}
+		cfg, err := Config{FinalsAlways: true, PartialEvery: -1}.withDefaults()
+		if err != nil {
+			t.Fatal(err)
+		}
+		e := newEngine(func() [2]*stage { return [2]*stage{first, second} }, cfg, defaultPolicy())
+		defer e.Close()
+		l := newLeg(t, e, "a")
+		l.must(speak(0, 1), begin(0))
+		l.must(quiet(l.at, 504*time.Millisecond), end(l.at))
+		synctest.Wait()
+		l.s.Close()
+		if n := e.Stats().SecondFailures.Load(); n != 0 || e.Stats().Finals.Load() != 0 {
+			t.Errorf("%d failures, %d finals; want none", n, e.Stats().Finals.Load())
+		}
+	})
+}
+
+func TestFaultsAreToldSeldomAndOfBoundedCauses(t *testing.T) {
+	var f faults
+	now := time.Unix(1, 0)
+	told := 0
+	for i := range 1000 {
+		if f.count(now, fmt.Sprint("cause ", i)) > 0 {
+			told++
+		}
+	}
+	if told != faultCauses+1 || len(f.causes) != faultCauses+1 {
+		t.Errorf("told %d times of %d causes, want %d", told, len(f.causes), faultCauses+1)
+	}
+	if n := f.count(now.Add(faultEvery), "cause 999"); n != 1000-faultCauses {
+		t.Errorf("the rest has come %d times, want %d", n, 1000-faultCauses)
 	}
 }

@@ -26,6 +26,9 @@ type Stats struct {
 	Retries atomic.Int64
 	// Seconds are decodes by the second model of what the first left in doubt.
 	Seconds atomic.Int64
+	// SecondFailures are decodes by the second model that failed, so that what
+	// the first one heard counts.
+	SecondFailures atomic.Int64
 	// Withdrawn are finals left without words by the guards.
 	Withdrawn atomic.Int64
 	// FinalWait is the time from the edges of speech to their finals, summed

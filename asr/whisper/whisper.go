@@ -23,6 +23,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"sidetone/asr"
@@ -50,6 +51,9 @@ type Config struct {
 	// MaxUtterance bounds an utterance, default 18 s, at most 28 s. Longer
 	// speech is split at a pause, from 60 % of this length on at a good one.
 	MaxUtterance time.Duration
+	// Log is told of failures of Finals that the engine's model makes good: of
+	// each cause at once, and then once a minute at most. Nil means nobody is.
+	Log *slog.Logger
 }
 
 const (
@@ -70,6 +74,9 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.MaxUtterance == 0 {
 		c.MaxUtterance = defaultMaxUtterance
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
 	}
 	switch {
 	case c.MaxPartialWait < 0 || c.MaxFinalWait < 0:
@@ -135,8 +142,9 @@ func New(m *model.Model, c Config) (*Engine, error) {
 func newEngine(stages func() [2]*stage, c Config, p policy) *Engine {
 	e := &Engine{c: c, p: p}
 	e.sched = newScheduler(&e.stats, p.batch)
+	f := &faults{log: c.Log, stats: &e.stats}
 	for range c.Workers {
-		e.sched.start(&worker{p: p, stages: stages(), always: c.FinalsAlways, stats: &e.stats})
+		e.sched.start(&worker{p: p, stages: stages(), always: c.FinalsAlways, stats: &e.stats, faults: f})
 	}
 	return e
 }

@@ -2,6 +2,7 @@ package whisper
 
 import (
 	"context"
+	"time"
 
 	"sidetone/asr/whisper/model"
 	"sidetone/asr/whisper/opinion"
@@ -48,6 +49,7 @@ type worker struct {
 	// always says that the second decodes every final.
 	always bool
 	stats  *Stats
+	faults *faults
 
 	buffers [][]float32
 	jobs    []model.Job
@@ -65,7 +67,7 @@ type outcome struct {
 // run decodes jobs, each with a context that fits its audio, and tells done of
 // each. What a careful decode leaves in doubt the second model hears too; where
 // there is none, a final that a guard refuses is decoded once more with the full
-// context.
+// context. Where the second model fails, what the first one hears counts.
 func (w *worker) run(batch []*job, done func(*job, outcome, error)) {
 	var common, careful, again []*job
 	for _, j := range batch {
@@ -83,6 +85,10 @@ func (w *worker) run(batch []*job, done func(*job, outcome, error)) {
 	}
 	w.decode(first, careful, how{careful: true}, func(j *job, out outcome, err error) {
 		switch {
+		case err != nil && first != w.stages[0] && j.ctx.Err() == nil:
+			w.faults.take(time.Now(), err)
+			again = append(again, j)
+			return
 		case err != nil:
 		case first != w.stages[1] && out.refused != noSpeech && (out.refused != fine || opinion.Doubtful(&out.res)):
 			j.first = out
@@ -94,14 +100,22 @@ func (w *worker) run(batch []*job, done func(*job, outcome, error)) {
 		}
 		done(j, out, err)
 	})
-	if first == w.stages[1] {
+	switch {
+	case first != w.stages[0]:
+		w.decode(w.stages[0], again, how{careful: true}, done)
+		return
+	case first == w.stages[1]:
 		w.stats.Retries.Add(int64(len(again)))
 		w.decode(first, again, how{careful: true, full: true}, done)
 		return
 	}
 	w.stats.Seconds.Add(int64(len(again)))
 	w.decode(w.stages[1], again, how{careful: true, subtract: true}, func(j *job, out outcome, err error) {
-		if err == nil && !better(&j.first, &out) {
+		switch {
+		case err != nil && j.ctx.Err() == nil:
+			w.faults.take(time.Now(), err)
+			out, err = j.first, nil
+		case err == nil && !better(&j.first, &out):
 			out = j.first
 		}
 		done(j, out, err)

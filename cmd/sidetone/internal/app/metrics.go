@@ -83,6 +83,7 @@ func (m *metrics) watchWhisper(r *recogniser) {
 		{"asr_finals", "Finals decoded.", count(&s.Finals)},
 		{"asr_finals_foreseen", "Finals decoded at the pause that turned out to be the end of speech.", count(&s.Foreseen)},
 		{"asr_second_decodes", "Decodes by the second model of what the first left in doubt.", count(&s.Seconds)},
+		{"asr_second_failures", "Decodes by the second model that failed, so that the first one's counted.", count(&s.SecondFailures)},
 		{"asr_stale_partials", "Partials dropped because a newer decode replaced them.", count(&s.StalePartials)},
 		{"asr_guard_retries", "Decodes repeated with the full context after a guard refused.", count(&s.Retries)},
 		{"asr_withdrawn", "Utterances left without words by the guards.", count(&s.Withdrawn)},

@@ -138,7 +138,7 @@ func (r *recogniser) buildWhisper(store *models.Store, log *slog.Logger) (asr.En
 		return nil, err
 	}
 	r.languages = m.Languages()
-	wc := whisper.Config{Workers: r.c.Workers, PartialEvery: r.c.PartialEvery, FinalsAlways: r.c.FinalsAlways}
+	wc := whisper.Config{Workers: r.c.Workers, PartialEvery: r.c.PartialEvery, FinalsAlways: r.c.FinalsAlways, Log: log}
 	if f := r.c.FinalsModel; f != "" {
 		if wc.Finals, err = loadModel(store, f, compute); err != nil {
 			return nil, fmt.Errorf("recognition.finals_model: %w", err)
