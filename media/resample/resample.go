@@ -30,7 +30,7 @@ const (
 type Resampler struct {
 	up, down int // output rate : input rate in lowest terms
 	delay    int
-	taps     int       // per phase, a multiple of 8
+	taps     int       // per phase, a multiple of 4
 	coef     []float32 // [up][taps], each phase reversed so that it runs with the input
 	buf      []float32 // taps-1 samples of history, then the block
 	// at and phase say where the next output lies: at is the input sample,
@@ -53,7 +53,7 @@ func New(in, out int) (*Resampler, error) {
 		length := (attenuation - 8) / (2.285 * dw)
 		r.delay = int(math.Ceil(length / 2 / float64(r.up)))
 	}
-	r.taps = (2*r.delay + 1 + 7) &^ 7
+	r.taps = (2*r.delay + 1 + 3) &^ 3
 	if r.up*r.taps > maxTable {
 		return nil, fmt.Errorf("resample: %d and %d Hz have too small a common divisor (%d)", in, out, g)
 	}
@@ -120,40 +120,81 @@ func (r *Resampler) block(dst, src []int16) int {
 	for i, s := range src {
 		r.buf[history+i] = float32(s)
 	}
-	n := 0
-	for r.at < len(src) {
-		c := r.coef[r.phase*r.taps : (r.phase+1)*r.taps]
-		dst[n] = round(dot(c, r.buf[r.at:r.at+r.taps]))
-		n++
-		r.phase += r.down
-		for r.phase >= r.up {
-			r.phase -= r.up
-			r.at++
+	// Outputs that are up apart are of the same phase: they are made together.
+	n := max(0, ((len(src)-r.at)*r.up-r.phase+r.down-1)/r.down)
+	for first := range min(n, r.up) {
+		c, at, i := r.coef[r.phase*r.taps:(r.phase+1)*r.taps], r.at, first
+		for ; i+3*r.up < n; i += 4 * r.up {
+			y := dot4(c, r.buf[at:], r.down)
+			dst[i] = round(y[0])
+			dst[i+r.up] = round(y[1])
+			dst[i+2*r.up] = round(y[2])
+			dst[i+3*r.up] = round(y[3])
+			at += 4 * r.down
 		}
+		for ; i < n; i += r.up {
+			dst[i] = round(dot(c, r.buf[at:]))
+			at += r.down
+		}
+		r.advance(1)
 	}
+	r.advance(n - min(n, r.up))
 	r.at -= len(src)
 	copy(r.buf, r.buf[len(src):len(src)+history])
 	return n
 }
 
-// dot is the sum of a[i]*b[i]; both have the same length, a multiple of 8.
-// Four sums run side by side because one would wait for each addition; the
-// arrays spare the check of every index.
-func dot(a, b []float32) float32 {
-	var s0, s1, s2, s3 float32
-	for len(a) >= 8 && len(b) >= 8 {
-		x, y := (*[8]float32)(a), (*[8]float32)(b)
-		s0 += x[0] * y[0]
-		s1 += x[1] * y[1]
-		s2 += x[2] * y[2]
-		s3 += x[3] * y[3]
-		s0 += x[4] * y[4]
-		s1 += x[5] * y[5]
-		s2 += x[6] * y[6]
-		s3 += x[7] * y[7]
-		a, b = a[8:], b[8:]
+// advance moves on by n outputs.
+func (r *Resampler) advance(n int) {
+	r.phase += n * r.down
+	r.at += r.phase / r.up
+	r.phase %= r.up
+}
+
+// dot4 is dot of c and four windows of x that begin step apart. Going through
+// them together loads each coefficient once and keeps eight sums running, of
+// which none waits for the one before it.
+func dot4(c, x []float32, step int) [4]float32 {
+	n := len(c)
+	w0, w1, w2, w3 := x[:n], x[step:][:n], x[2*step:][:n], x[3*step:][:n]
+	var a0, a1, a2, a3, b0, b1, b2, b3 float32
+	for i := 0; i < n-3; i += 4 {
+		k := c[i]
+		a0 += k * w0[i]
+		a1 += k * w1[i]
+		a2 += k * w2[i]
+		a3 += k * w3[i]
+		k = c[i+1]
+		b0 += k * w0[i+1]
+		b1 += k * w1[i+1]
+		b2 += k * w2[i+1]
+		b3 += k * w3[i+1]
+		k = c[i+2]
+		a0 += k * w0[i+2]
+		a1 += k * w1[i+2]
+		a2 += k * w2[i+2]
+		a3 += k * w3[i+2]
+		k = c[i+3]
+		b0 += k * w0[i+3]
+		b1 += k * w1[i+3]
+		b2 += k * w2[i+3]
+		b3 += k * w3[i+3]
 	}
-	return (s0 + s1) + (s2 + s3)
+	return [4]float32{a0 + b0, a1 + b1, a2 + b2, a3 + b3}
+}
+
+// dot is the sum of c[i]*x[i]. The length of c is a multiple of 4. It adds in the
+// order of dot4, for it must not matter which of the two makes an output.
+func dot(c, x []float32) float32 {
+	x = x[:len(c)]
+	var a, b float32
+	for i := 0; i < len(c)-3; i += 4 {
+		a += c[i] * x[i]
+		b += c[i+1] * x[i+1]
+		a += c[i+2] * x[i+2]
+		b += c[i+3] * x[i+3]
+	}
+	return a + b
 }
 
 func round(x float32) int16 {

@@ -152,7 +152,7 @@ func naive(r *Resampler, src []int16) []int16 {
 
 func TestNaiveTwinAndSplits(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
-	for _, p := range append(slices.Clone(pairs), [2]int{8000, 8000}) {
+	for _, p := range append(slices.Clone(pairs), [2]int{8000, 8000}, [2]int{17000, 16100}) {
 		r, err := New(p[0], p[1])
 		if err != nil {
 			t.Fatal(err)
@@ -263,7 +263,7 @@ func TestProcessDoesNotAllocate(t *testing.T) {
 }
 
 func BenchmarkProcess(b *testing.B) {
-	for _, p := range [][2]int{{8000, 16000}, {48000, 16000}, {16000, 8000}} {
+	for _, p := range [][2]int{{8000, 16000}, {48000, 16000}, {16000, 8000}, {44100, 8000}} {
 		b.Run(fmt.Sprintf("%d-%d", p[0], p[1]), func(b *testing.B) {
 			r, err := New(p[0], p[1])
 			if err != nil {
