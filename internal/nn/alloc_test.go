@@ -9,6 +9,7 @@ func TestKernelsDoNotAllocate(t *testing.T) {
 	half := make([]uint16, n*k)
 	l, h := NewLinear(b, bias, n, k), NewHalf(half, bias, n, k)
 	i8, fine := NewInt8(b, bias, n, k), NewInt8Fine(b, bias, n, k)
+	bf, pairs := NewBfloat(b, bias, n, k), NewAttentionBfloat(n, k)
 	att, out := NewAttention(n, k), make([]float32, m*k)
 	bytes := NewAttentionInt8(n, k)
 	for name, f := range map[string]func(){
@@ -27,6 +28,10 @@ func TestKernelsDoNotAllocate(t *testing.T) {
 		"Int8.MulAdd":    func() { i8.MulAdd(dst, a, m) },
 		"Int8.MulRows":   func() { i8.MulRows(dst, n, a, k, m) },
 		"Int8.Row":       func() { i8.Row(out[:k], 3) },
+		"Bfloat.Mul":     func() { bf.Mul(dst, a, m) },
+		"Bfloat.MulAdd":  func() { bf.MulAdd(dst, a, m) },
+		"Bfloat.MulRows": func() { bf.MulRows(dst, n, a, k, m) },
+		"Bfloat.Row":     func() { bf.Row(out[:k], 3) },
 		"MatMul":         func() { MatMul(dst, n, a, k, b, n, m, k, n) },
 		"MatMul one":     func() { MatMul(dst, n, a, k, b, n, 1, k, n) },
 		"MatMulT":        func() { MatMulT(dst, n, a, k, b, k, m, k, n, 1) },
@@ -34,6 +39,7 @@ func TestKernelsDoNotAllocate(t *testing.T) {
 		"Attend":         func() { att.Attend(out, k, a, k, b, k, b, k, m, n, k, 1) },
 		"Attend one":     func() { att.Attend(out, k, a, k, b, k, b, k, 1, n, k, 1) },
 		"Attend bytes":   func() { bytes.Attend(out, k, a, k, b, k, b, k, m, n, k, 1) },
+		"Attend pairs":   func() { pairs.Attend(out, k, a, k, b, k, b, k, m, n, k, 1) },
 		"Softmax":        func() { Softmax(dst) },
 		"SoftmaxRows":    func() { SoftmaxRows(dst, n, m, n-1) },
 		"GELU":           func() { GELU(dst) },

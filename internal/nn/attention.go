@@ -12,6 +12,8 @@ type Attention struct {
 	weights []float32
 	// bytes is set where several queries are multiplied as bytes.
 	bytes *byteAttention
+	// pairs is set where several queries are multiplied as 16-bit floats.
+	pairs *bfloatAttention
 }
 
 // attentionM is the number of query rows whose weights are held at once.
@@ -44,6 +46,10 @@ func (a *Attention) Attend(dst []float32, ldd int, q []float32, ldq int, k []flo
 	}
 	if a.bytes != nil {
 		a.bytes.attend(a.isa, dst, ldd, q, ldq, k, ldk, v, ldv, m, n, d, scale)
+		return
+	}
+	if a.pairs != nil {
+		a.pairs.attend(a.isa, dst, ldd, q, ldq, k, ldk, v, ldv, m, n, d, scale)
 		return
 	}
 	keys := panels{k: d, n: n}

@@ -168,3 +168,41 @@ func BenchmarkInt8(b *testing.B) {
 		})
 	}
 }
+
+func BenchmarkBfloat(b *testing.B) {
+	r := newRand()
+	for _, s := range []struct{ m, in, out int }{
+		{1500, 384, 384}, {1500, 384, 1536}, {1500, 1536, 384}, {250, 384, 384}, {128, 384, 1536}, {128, 1536, 384},
+		{3000, 240, 384}, {1500, 1152, 384},
+	} {
+		each(b, fmt.Sprintf("%dx%dx%d", s.m, s.in, s.out), func(b *testing.B, v isa) {
+			if !v.multipliesBfloats() {
+				b.Skip("plain Go")
+			}
+			l := newBfloat(v, normal(r, s.in*s.out), normal(r, s.out), s.out, s.in)
+			x, dst := normal(r, s.m*s.in), make([]float32, s.m*s.out)
+			for b.Loop() {
+				l.Mul(dst, x, s.m)
+			}
+			rate(b, 2*s.m*s.in*s.out, "GFLOP/s")
+		})
+	}
+}
+
+func BenchmarkAttendBfloat(b *testing.B) {
+	r := newRand()
+	for _, n := range []int{1500, 550, 250} {
+		each(b, fmt.Sprintf("%dx%dx64", n, n), func(b *testing.B, v isa) {
+			if !v.multipliesBfloats() {
+				b.Skip("plain Go")
+			}
+			q, kv, dst := normal(r, n*headRow), normal(r, n*headRow), make([]float32, n*384)
+			a := newAttention(v, n, 64)
+			a.pairs = newBfloatAttention(n, 64)
+			for b.Loop() {
+				a.Attend(dst, 384, q, headRow, kv[384:], headRow, kv[768:], headRow, n, n, 64, 0.125)
+			}
+			rate(b, 4*n*n*64, "GFLOP/s")
+		})
+	}
+}

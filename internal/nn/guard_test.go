@@ -141,6 +141,12 @@ func TestBoundsProducts(t *testing.T) {
 				i8.low = guarded(g, i8.low)
 				i8.Mul(gd, ga, m)
 				equal(t, "Int8.Mul, fine", gd, dst)
+
+				bf := newBfloat(v, b, normal(r, s.n), s.n, s.k)
+				bf.Mul(dst, a, m)
+				bf.w, bf.bias = guarded(g, bf.w), guarded(g, bf.bias)
+				bf.Mul(gd, ga, m)
+				equal(t, "Bfloat.Mul", gd, dst)
 			}
 		}
 	})
@@ -209,6 +215,34 @@ func TestBoundsBytes(t *testing.T) {
 			if v.powers(u, low, x) != v.powers(gu, gl, gx) || string(u) != string(gu) || string(low) != string(gl) {
 				t.Fatalf("powers of %d", n)
 			}
+		}
+	})
+}
+
+func TestBoundsBfloats(t *testing.T) {
+	forEachGuard(t, func(t *testing.T, v isa, g guard, r *rand.Rand) {
+		for _, s := range []struct{ m, n, d int }{{6, 1, 1}, {7, 30, 64}, {15, 17, 7}, {16, 66, 30}, {29, 270, 64}} {
+			q, k, x, dst := normal(r, s.m*s.d), normal(r, s.n*s.d), normal(r, s.n*s.d), make([]float32, s.m*s.d)
+			gq, gk, gx, gd := guarded(g, q), guarded(g, k), guarded(g, x), guarded(g, dst)
+			a := newAttention(v, s.n, s.d)
+			a.pairs = newBfloatAttention(s.n, s.d)
+			a.Attend(dst, s.d, q, s.d, k, s.d, x, s.d, s.m, s.n, s.d, 1)
+			b := a.pairs
+			b.keys, b.values, b.key, b.queries = guarded(g, b.keys), guarded(g, b.values), guarded(g, b.key), guarded(g, b.queries)
+			b.scores, b.weights = guarded(g, b.scores), guarded(g, b.weights)
+			a.Attend(gd, s.d, gq, s.d, gk, s.d, gx, s.d, s.m, s.n, s.d, 1)
+			equal(t, "Attend", gd, dst)
+		}
+		for _, n := range lengths()[1:] {
+			x, y := normal(r, n), make([]uint16, n)
+			gx, gy := guarded(g, x), guarded(g, y)
+			v.toBfloat(y, x)
+			v.toBfloat(gy, gx)
+			words(t, "toBfloat", gy, y)
+			if v.powersBfloat(y, x, 1) != v.powersBfloat(gy, gx, 1) {
+				t.Fatalf("powersBfloat of %d: another sum", n)
+			}
+			words(t, "powersBfloat", gy, y)
 		}
 	})
 }

@@ -20,4 +20,7 @@ const (
 	// vnni is AVX-512 with products of bytes: Intel's servers from Cascade Lake
 	// (2019), AMD from Zen 4.
 	vnni
+	// bf16 is vnni with products of 16-bit floats: Intel's servers from Cooper
+	// Lake (2020), AMD from Zen 4.
+	bf16
 )

@@ -16,8 +16,10 @@ func detect() isa {
 		return avx2
 	case !x.HasAVX512VNNI:
 		return avx512
+	case !x.HasAVX512BF16:
+		return vnni
 	}
-	return vnni
+	return bf16
 }
 
 // widens tells whether gemm takes weights of 16 bits.

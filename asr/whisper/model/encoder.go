@@ -10,7 +10,7 @@ import (
 // encoder is the scratch of one encoder run; it grows to the longest context.
 type encoder struct {
 	m *Model
-	// attend is for up to closeKeys keys, attendFar for more.
+	// attend is for up to closeKeys keys, attendFar for more; they may be one.
 	attend, attendFar *nn.Attention
 	// Frames stand one after another, with a frame of zeros on either side, so
 	// that the three frames under a convolution are one row.
@@ -45,8 +45,7 @@ func (e *encoder) run(done context.Context, out []float32, ctx int, quiet *Silen
 	e.normed = grow(e.normed, ctx*d)
 	e.qkv = grow(e.qkv, ctx*3*d)
 	if e.attend == nil {
-		e.attend = m.compute.attention(min(m.audioCtx, closeKeys), d/m.heads)
-		e.attendFar = nn.NewAttention(m.audioCtx, d/m.heads)
+		e.attend, e.attendFar = m.compute.attention(m.audioCtx, d/m.heads)
 	}
 
 	inner := e.conv[d : (2*ctx+1)*d]
@@ -90,11 +89,6 @@ func (e *encoder) run(done context.Context, out []float32, ctx int, quiet *Silen
 	m.audioNorm.apply(out, e.x, ctx)
 	return nil
 }
-
-// closeKeys is up to how many keys attention in 8 bits is exact enough. Over the
-// full context it costs a point of word error rate; on contexts that fit the
-// audio, with all weights in 8 bits too, a quarter of one.
-const closeKeys = 1000
 
 // join returns the keys and values of ctx states, with more behind them.
 func (e *encoder) join(ctx int, more []float32) []float32 {

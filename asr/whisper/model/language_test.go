@@ -106,7 +106,7 @@ func TestBaseMatchesFasterWhisper(t *testing.T) {
 				t.Errorf("%s:\n got %q %d\nwant %q %d", key, got.Text, got.Tokens, m.Text(want.Tokens), want.Tokens)
 				continue
 			}
-			compare(t, key, &got, &want, m)
+			compare(t, key, &got, &want, m, 1e-3)
 			code, p, err := d.DetectLanguage(t.Context(), x, 0)
 			if l := languages.Language[key]; err != nil || code != l.Code || math.Abs(p-l.P) > 2e-3 {
 				t.Errorf("%s: language %q with %.4f (%v), want %q with %.4f", key, code, p, err, l.Code, l.P)

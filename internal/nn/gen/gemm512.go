@@ -39,7 +39,7 @@ func newPair(n, k reg.GPVirtual, shift uint64) pair {
 }
 
 // store adds c to the sums of rows if told to, and writes them to c.
-func (p pair) store(sums [][2]reg.VecVirtual, c, ldc reg.GPVirtual) {
+func (p pair) store(sums [][2]Op, c, ldc reg.GPVirtual) {
 	row := GP64()
 	add := Load(Param("add"), GP8())
 	TESTB(add, add)
@@ -105,10 +105,10 @@ func steps(k reg.GPVirtual, unroll int, step func(u int), advance func(steps int
 	Label("sum")
 }
 
-func zeroSums(m int) [][2]reg.VecVirtual {
-	acc := make([][2]reg.VecVirtual, m)
+func zeroSums(m int) [][2]Op {
+	acc := make([][2]Op, m)
 	for i := range acc {
-		acc[i] = [2]reg.VecVirtual{ZMM(), ZMM()}
+		acc[i] = [2]Op{ZMM(), ZMM()}
 		VPXORD(acc[i][0], acc[i][0], acc[i][0])
 		VPXORD(acc[i][1], acc[i][1], acc[i][1])
 	}

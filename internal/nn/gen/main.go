@@ -24,6 +24,7 @@ var sets = []struct {
 }{
 	{"avx2", avx2},
 	{"avx512", avx512},
+	{"avx512bf", bfloat},
 	{"lstm", lstmGates},
 }
 
