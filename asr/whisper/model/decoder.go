@@ -76,6 +76,7 @@ type stepper struct {
 	mixed  []float32 // [row][width/heads]
 	logits []float32 // [row][vocabSize]
 	before []int     // by row, the length of its sequence before it
+	near   []int     // tokens that may be likely
 }
 
 func newStepper(m *Model) *stepper {
@@ -227,7 +228,7 @@ func (s *stepper) project(n int, rough bool) []float32 {
 	}
 	m.rough.Mul(s.logits, x, n)
 	for r := range n {
-		m.sharpen(s.logits[r*m.vocabSize:(r+1)*m.vocabSize], x[r*m.width:(r+1)*m.width])
+		s.sharpen(s.logits[r*m.vocabSize:(r+1)*m.vocabSize], x[r*m.width:(r+1)*m.width])
 	}
 	return s.logits
 }
@@ -236,10 +237,20 @@ func (s *stepper) project(n int, rough bool) []float32 {
 // ones are a few tenths off.
 const sharp = 4
 
-func (m *Model) sharpen(logits, x []float32) {
-	floor := logits[argMax(logits)] - sharp
-	for id, v := range logits {
-		if v >= floor {
+func (s *stepper) sharpen(logits, x []float32) {
+	m := s.m
+	// What is near the best of those before is near the best of all, or is not
+	// when that is known.
+	s.near = s.near[:0]
+	top, floor := logits[0], under(logits[0]-sharp)
+	for id := above(logits, 0, floor); id < len(logits); id = above(logits, id+1, floor) {
+		s.near = append(s.near, id)
+		if v := logits[id]; v > top {
+			top, floor = v, under(v-sharp)
+		}
+	}
+	for _, id := range s.near {
+		if logits[id] > floor {
 			logits[id] = m.exact.Dot(x, id)
 		}
 	}

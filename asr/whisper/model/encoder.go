@@ -17,8 +17,7 @@ type encoder struct {
 	mel, conv []float32 // [2·ctx+2][mels], [2·ctx+2][width]
 	x         []float32 // [ctx][width]
 	normed    []float32 // [ctx][width]
-	qkv       []float32 // [ctx][3·width]
-	kv        []float32 // [ctx+silence][2·width]
+	qkv       []float32 // [ctx+silence][3·width]
 	hidden    []float32 // [block][4·width]
 	// seen, if set, is given each layer's keys and values, rows [3·width] apart.
 	seen func(kv []float32)
@@ -43,7 +42,7 @@ func (e *encoder) run(done context.Context, out []float32, ctx int, quiet *Silen
 	e.conv = grow(e.conv, (2*ctx+2)*d)
 	e.x = grow(e.x, ctx*d)
 	e.normed = grow(e.normed, ctx*d)
-	e.qkv = grow(e.qkv, ctx*3*d)
+	e.qkv = grow(e.qkv, (ctx+len(quiet.encoder(0, ctx))/(2*d))*3*d)
 	if e.attend == nil {
 		e.attend, e.attendFar = m.compute.attention(m.audioCtx, d/m.heads)
 	}
@@ -67,7 +66,8 @@ func (e *encoder) run(done context.Context, out []float32, ctx int, quiet *Silen
 		}
 		kv, ld, n := e.qkv[d:], 3*d, ctx
 		if more := quiet.encoder(i, ctx); len(more) > 0 {
-			kv, ld, n = e.join(ctx, more), 2*d, ctx+len(more)/(2*d)
+			e.join(ctx, more)
+			n += len(more) / (2 * d)
 		}
 		attend := e.attend
 		if n > closeKeys {
@@ -90,15 +90,14 @@ func (e *encoder) run(done context.Context, out []float32, ctx int, quiet *Silen
 	return nil
 }
 
-// join returns the keys and values of ctx states, with more behind them.
-func (e *encoder) join(ctx int, more []float32) []float32 {
+// join puts more keys and values behind those of ctx states.
+func (e *encoder) join(ctx int, more []float32) {
 	d := e.m.width
-	e.kv = grow(e.kv, ctx*2*d+len(more))
-	for i := range ctx {
-		copy(e.kv[i*2*d:(i+1)*2*d], e.qkv[i*3*d+d:(i+1)*3*d])
+	to := e.qkv[ctx*3*d:]
+	for len(more) > 0 {
+		copy(to[d:3*d], more[:2*d])
+		to, more = to[3*d:], more[2*d:]
 	}
-	copy(e.kv[ctx*2*d:], more)
-	return e.kv
 }
 
 func (e *encoder) forward(done context.Context, f *feedForward, ctx int) error {

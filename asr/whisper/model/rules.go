@@ -21,8 +21,9 @@ const initialTime = 50
 const never = -math.MaxFloat32
 
 // apply forbids in logits what may not follow text and returns the logarithm
-// of the sum of their exponentials, with the likeliest token.
-func (r *rules) apply(logits []float32, text []int) (sum float64, best int) {
+// of the sum of their exponentials, with the likeliest token; top is the
+// likeliest as the model has it.
+func (r *rules) apply(logits []float32, text []int, top int) (sum float64, best int) {
 	m := r.m
 	for _, id := range m.suppress {
 		logits[id] = never
@@ -34,20 +35,19 @@ func (r *rules) apply(logits []float32, text []int) (sum float64, best int) {
 	}
 	weighTimes := r.timestamps && r.applyTimes(logits, text)
 
-	best = argMax(logits)
+	// Nothing else has become likelier.
+	if best = top; logits[top] == never {
+		best = argMax(logits)
+	}
 	probs := r.softmax(logits)
 	if weighTimes {
 		// If timestamps together outweigh every single other token, one of them
 		// must follow.
 		var times float64
-		var top float32
 		for _, p := range probs[m.firstTime:] {
 			times += float64(p)
 		}
-		for _, p := range r.probs[:m.firstTime] {
-			top = max(top, p)
-		}
-		if times > float64(top) {
+		if times > float64(probs[argMax(probs[:m.firstTime])]) {
 			forbid(logits, 0, m.firstTime)
 			at := argMax(logits[m.firstTime:])
 			return logSum(logits[m.firstTime:], probs[m.firstTime:], at) + math.Log(times), m.firstTime + at
@@ -111,12 +111,30 @@ func logSum(logits, probs []float32, best int) float64 {
 	return float64(logits[best]) - math.Log(float64(probs[best]))
 }
 
+// argMax is the place of the largest element, of equal ones the first.
 func argMax(x []float32) int {
-	best, top := 0, x[0]
-	for i, v := range x {
-		if v > top {
-			best, top = i, v
-		}
+	best := 0
+	for i := above(x, 1, x[0]); i < len(x); i = above(x, i+1, x[i]) {
+		best = i
 	}
 	return best
+}
+
+// above is the first place from at on where x is above floor, or len(x).
+func above(x []float32, at int, floor float32) int {
+	// Nearly nothing is, so the processor foresees all that the groups ask.
+	const group = 16
+	for ; at+group <= len(x); at += group {
+		b := (*[group]float32)(x[at:])
+		if b[0] > floor || b[1] > floor || b[2] > floor || b[3] > floor ||
+			b[4] > floor || b[5] > floor || b[6] > floor || b[7] > floor ||
+			b[8] > floor || b[9] > floor || b[10] > floor || b[11] > floor ||
+			b[12] > floor || b[13] > floor || b[14] > floor || b[15] > floor {
+			break
+		}
+	}
+	for at < len(x) && !(x[at] > floor) {
+		at++
+	}
+	return at
 }

@@ -114,12 +114,16 @@ func after(draft []int, token int) []int {
 // choose appends the likeliest token after the text.
 func (g *greedy) choose(logits []float32) {
 	l := g.l
-	eot := l.m.eot
+	eot, top := l.m.eot, argMax(logits)
 	var textSum float64
 	if l.align.kept {
-		textSum = logSum(logits[:eot], l.rules.softmax(logits[:eot]), argMax(logits[:eot]))
+		at := top
+		if at >= eot {
+			at = argMax(logits[:eot])
+		}
+		textSum = logSum(logits[:eot], l.rules.softmax(logits[:eot]), at)
 	}
-	lse, best := l.rules.apply(logits, g.h.text)
+	lse, best := l.rules.apply(logits, g.h.text, top)
 	best = l.o.Bias.best(logits, best, g.h.matches)
 	p := float64(logits[best]) - lse
 	g.h.sum += p
@@ -192,7 +196,7 @@ func (b *beam) take(logits []float32) {
 	for i := range b.beams {
 		h := &b.beams[i]
 		row := logits[i*l.m.vocabSize:][:l.m.vocabSize]
-		lse, _ := l.rules.apply(row, h.text)
+		lse, _ := l.rules.apply(row, h.text, argMax(row))
 		h.endProb = math.Exp(float64(row[l.m.eot]) - lse)
 		l.o.Bias.raise(row, h.matches)
 		all = top(all, row, i, lse, h.rank-pending(h.matches), 2*b.width)
@@ -333,11 +337,8 @@ func top(all []candidate, logits []float32, beam int, lse, rank float64, n int) 
 	if len(all) == n {
 		floor = floorOf(all[n-1].rank - rank + lse)
 	}
-	for id, v := range logits {
-		if v <= floor {
-			continue
-		}
-		p := float64(v) - lse
+	for id := above(logits, 0, floor); id < len(logits); id = above(logits, id+1, floor) {
+		p := float64(logits[id]) - lse
 		if len(all) == n && rank+p <= all[n-1].rank {
 			continue
 		}
@@ -361,6 +362,7 @@ func top(all []candidate, logits []float32, beam int, lse, rank float64, n int) 
 }
 
 // floorOf rounds down.
-func floorOf(x float64) float32 {
-	return max(math.Nextafter32(float32(x), -math.MaxFloat32), never)
-}
+func floorOf(x float64) float32 { return under(float32(x)) }
+
+// under is the next number below x, if it is above never.
+func under(x float32) float32 { return max(math.Nextafter32(x, never), never) }

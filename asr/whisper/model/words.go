@@ -27,7 +27,9 @@ type aligner struct {
 	mean      []float32 // [token][frame]
 	cost      []float32
 	trace     []uint8
-	column    []float32
+	// by frame, over the tokens
+	means, scales []float32
+	ranks         []int32
 }
 
 // keep stores the scores of a head at a token's position.
@@ -44,7 +46,6 @@ func (a *aligner) keep(head, pos int, scores []float32) {
 
 const (
 	framesPerSecond = 50
-	medianWidth     = 7
 	// Punctuation that is joined with the word after or before it.
 	prepended = "\"'“¿([{-"
 	appended  = "\"'.。,，!！?？:：”)]}、"
@@ -212,41 +213,27 @@ func (a *aligner) smooth(head, rows int) {
 	n, stride := a.frames, a.heads*a.frames
 	x := a.attention[head*n:]
 	nn.SoftmaxRows(x, stride, rows, n)
-	for t := range n {
-		var sum, squares float32
-		for r := range rows {
-			v := x[r*stride+t]
-			sum += v
-			squares += v * v
+	a.means, a.scales = grow(a.means, n), grow(a.scales, n)
+	clear(a.means)
+	clear(a.scales)
+	for r := range rows {
+		for t, v := range x[r*stride : r*stride+n] {
+			a.means[t] += v
+			a.scales[t] += v * v
 		}
+	}
+	for t, sum := range a.means {
 		mean := sum / float32(rows)
-		scale := 1 / float32(math.Sqrt(float64(max(squares/float32(rows)-mean*mean, 0))))
-		for r := range rows {
-			x[r*stride+t] = (x[r*stride+t] - mean) * scale
-		}
+		a.means[t] = mean
+		a.scales[t] = 1 / float32(math.Sqrt(float64(max(a.scales[t]/float32(rows)-mean*mean, 0))))
 	}
-	const half = medianWidth / 2
-	if n <= half {
-		return
-	}
-	a.column = grow(a.column, n)
 	for r := range rows {
 		row := x[r*stride : r*stride+n]
-		copy(a.column, row)
 		for t := range row {
-			var w [medianWidth]float32
-			for k := range w {
-				p := t + k - half
-				if p < 0 {
-					p = -p
-				}
-				if p >= n {
-					p = 2*n - p - 2
-				}
-				w[k] = a.column[p]
-			}
-			slices.Sort(w[:])
-			row[t] = w[half]
+			row[t] = (row[t] - a.means[t]) * a.scales[t]
+		}
+		if n > medianWidth/2 {
+			a.ranks = medians(row, a.ranks)
 		}
 	}
 }
