@@ -97,11 +97,11 @@ func TestFeaturesOfGrowingRecordings(t *testing.T) {
 	rng := rand.New(rand.NewPCG(3, 4))
 	all := sound(3 * 16000)
 	extractors := []*Mel{NewMel(80), NewMel(80), NewMel(128)}
-	for range 20 {
+	for range 12 {
 		var e Energies
 		rest := all[rng.IntN(16000):]
 		n := rng.IntN(3 * Window)
-		for range 20 {
+		for range 12 {
 			m := extractors[rng.IntN(20)*len(extractors)/20]
 			size := Frames(n) * m.bands
 			got, want := make([]float32, size), make([]float32, size)
