@@ -127,3 +127,9 @@ func halfToFloatAVX2(groups int, dst *float32, src *uint16)
 //
 //go:noescape
 func floatToHalfAVX2(groups int, dst *uint16, src *float32)
+
+// saturateAVX2 converts src[8·groups]; what is too large becomes the largest finite number,
+// NaN stays. groups is at least 1.
+//
+//go:noescape
+func saturateAVX2(groups int, dst *uint16, src *float32)

@@ -2799,3 +2799,44 @@ loop:
 	JNZ       loop
 	VZEROUPPER
 	RET
+
+// func saturateAVX2(groups int, dst *uint16, src *float32)
+// Requires: AVX, F16C
+TEXT ·saturateAVX2(SB), NOSPLIT, $0-24
+	VMOVUPS const477fe000<>+0(SB), Y0
+	VMOVUPS constc77fe000<>+0(SB), Y1
+	MOVQ    groups+0(FP), AX
+	MOVQ    dst+8(FP), CX
+	MOVQ    src+16(FP), DX
+
+loop:
+	VMOVUPS   (DX), Y2
+	VMINPS    Y2, Y0, Y2
+	VMAXPS    Y2, Y1, Y2
+	VCVTPS2PH $0x00, Y2, (CX)
+	ADDQ      $0x20, DX
+	ADDQ      $0x10, CX
+	DECQ      AX
+	JNZ       loop
+	VZEROUPPER
+	RET
+
+DATA const477fe000<>+0(SB)/4, $0x477fe000
+DATA const477fe000<>+4(SB)/4, $0x477fe000
+DATA const477fe000<>+8(SB)/4, $0x477fe000
+DATA const477fe000<>+12(SB)/4, $0x477fe000
+DATA const477fe000<>+16(SB)/4, $0x477fe000
+DATA const477fe000<>+20(SB)/4, $0x477fe000
+DATA const477fe000<>+24(SB)/4, $0x477fe000
+DATA const477fe000<>+28(SB)/4, $0x477fe000
+GLOBL const477fe000<>(SB), RODATA|NOPTR, $32
+
+DATA constc77fe000<>+0(SB)/4, $0xc77fe000
+DATA constc77fe000<>+4(SB)/4, $0xc77fe000
+DATA constc77fe000<>+8(SB)/4, $0xc77fe000
+DATA constc77fe000<>+12(SB)/4, $0xc77fe000
+DATA constc77fe000<>+16(SB)/4, $0xc77fe000
+DATA constc77fe000<>+20(SB)/4, $0xc77fe000
+DATA constc77fe000<>+24(SB)/4, $0xc77fe000
+DATA constc77fe000<>+28(SB)/4, $0xc77fe000
+GLOBL constc77fe000<>(SB), RODATA|NOPTR, $32

@@ -40,6 +40,9 @@ func FloatToHalf(dst []uint16, src []float32) {
 	active.floatToHalf(dst, src)
 }
 
+// maxHalf is the largest finite number of 16 bits.
+const maxHalf = 65504
+
 func halfToFloat(h uint16) float32 {
 	const lift = 1 << 112 // the difference of the exponents' biases
 	sign, rest := uint32(h>>15)<<31, uint32(h&0x7fff)<<13

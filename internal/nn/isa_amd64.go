@@ -181,6 +181,17 @@ func (v isa) floatToHalf(dst []uint16, src []float32) {
 	floatToHalfGo(dst[whole:], src[whole:])
 }
 
+func (v isa) saturate(dst []uint16, src []float32) {
+	whole := len(src) &^ 7
+	if v < avx2 {
+		whole = 0
+	}
+	if whole > 0 {
+		saturateAVX2(whole/8, &dst[0], &src[0])
+	}
+	saturateGo(dst[whole:], src[whole:])
+}
+
 func (v isa) lstmGates(h, c, gates []float32) {
 	if v < avx2 || len(h) == 0 {
 		lstmGatesGo(h, c, gates)

@@ -161,6 +161,18 @@ func (v isa) floatToHalf(dst []uint16, src []float32) {
 	floatToHalfGo(dst[whole:], src[whole:])
 }
 
+func (v isa) saturate(dst []uint16, src []float32) {
+	var part [64]float32
+	for len(src) > 0 {
+		n := min(len(src), len(part))
+		for i, x := range src[:n] {
+			part[i] = max(-maxHalf, min(x, maxHalf))
+		}
+		v.floatToHalf(dst[:n], part[:n])
+		dst, src = dst[n:], src[n:]
+	}
+}
+
 func (v isa) lstmGates(h, c, gates []float32) {
 	if v != neon || len(h) == 0 {
 		lstmGatesGo(h, c, gates)

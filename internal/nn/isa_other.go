@@ -36,4 +36,6 @@ func (v isa) halfToFloat(dst []float32, src []uint16) { halfToFloatGo(dst, src) 
 
 func (v isa) floatToHalf(dst []uint16, src []float32) { floatToHalfGo(dst, src) }
 
+func (v isa) saturate(dst []uint16, src []float32) { saturateGo(dst, src) }
+
 func (v isa) lstmGates(h, c, gates []float32) { lstmGatesGo(h, c, gates) }

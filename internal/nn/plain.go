@@ -203,6 +203,14 @@ func halfToFloatGo(dst []float32, src []uint16) {
 	}
 }
 
+// saturateGo is floatToHalfGo, but what is too large becomes the largest finite
+// number.
+func saturateGo(dst []uint16, src []float32) {
+	for i, x := range src {
+		dst[i] = floatToHalf(max(-maxHalf, min(x, maxHalf)))
+	}
+}
+
 func floatToHalfGo(dst []uint16, src []float32) {
 	for i, v := range src {
 		dst[i] = floatToHalf(v)

@@ -127,6 +127,7 @@ type Decoder struct {
 	mel     *dsp.Mel
 	encoder *encoder
 	audio   []float32 // encoded, [ctx][width]
+	kv      []float32 // a layer's keys and values of it and of the silence behind
 	stepper *stepper
 	lanes   []*lane
 	rows    []row
@@ -340,11 +341,7 @@ func (d *Decoder) encode(ctx context.Context, mem *memory, samples []float32, fr
 	if err := d.encoder.run(ctx, d.audio, frames, o.Silence); err != nil {
 		return err
 	}
-	if err := d.m.listen(ctx, mem, d.audio, frames); err != nil {
-		return err
-	}
-	mem.silence = o.Silence
-	return nil
+	return d.listen(ctx, mem, d.audio, frames, o.Silence)
 }
 
 // counter counts bytes.

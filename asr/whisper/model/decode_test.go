@@ -208,14 +208,14 @@ func TestDecodeAllocatesOnlyItsResult(t *testing.T) {
 func TestStepsBatchAcrossStreams(t *testing.T) {
 	m := made(t, madeEnglish)
 	r := rand.New(rand.NewPCG(5, 6))
-	mems := make([]memory, 2)
+	d, mems := m.NewDecoder(), make([]memory, 2)
 	for i := range mems {
 		n := 20 + 10*i
 		audio := make([]float32, n*m.width)
 		for j := range audio {
 			audio[j] = float32(r.NormFloat64())
 		}
-		if err := m.listen(t.Context(), &mems[i], audio, n); err != nil {
+		if err := d.listen(t.Context(), &mems[i], audio, n, nil); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -7,12 +7,13 @@ import (
 	"sidetone/internal/nn"
 )
 
-// memory is what the text decoder sees of the audio: keys and values of the
-// cross attention, per layer [n][2·width], and of the silence after it.
+// memory is what the text decoder sees of the audio: by layer the keys and
+// values of the cross attention, of n frames and of the silence after them.
 type memory struct {
-	n       int
-	kv      [][]float32
-	silence *Silence
+	n      int
+	layers []*nn.KeyValues
+	// weight is what a frame of silence counts more than another, as a logarithm.
+	weight float32
 }
 
 // sequence is a text with the keys and values of its self attention, per layer
@@ -73,7 +74,6 @@ type stepper struct {
 	qkv    []float32 // [row][3·width]
 	hidden []float32 // [row][feed-forward width]
 	scores []float32 // [row][keys]
-	mixed  []float32 // [row][width/heads]
 	logits []float32 // [row][vocabSize]
 	before []int     // by row, the length of its sequence before it
 	near   []int     // tokens that may be likely
@@ -91,26 +91,43 @@ func newStepper(m *Model) *stepper {
 		qkv:    make([]float32, maxRows*3*m.width),
 		hidden: make([]float32, maxRows*wide),
 		scores: make([]float32, maxRows*max(m.audioCtx, m.textCtx)),
-		mixed:  make([]float32, maxRows*m.width/m.heads),
 		before: make([]int, maxRows),
 	}
 }
 
-// listen makes the cross attention's keys and values of encoded audio [n][width].
-func (m *Model) listen(done context.Context, mem *memory, audio []float32, n int) error {
-	mem.n, mem.silence = n, nil
-	if mem.kv == nil {
-		mem.kv = make([][]float32, len(m.text))
+// listen makes the cross attention's keys and values of encoded audio [n][width]
+// and of the silence behind it, which may be nil.
+func (d *Decoder) listen(done context.Context, mem *memory, audio []float32, n int, silence *Silence) error {
+	m := d.m
+	wide, all := 2*m.width, n+silence.count(n)
+	if mem.layers == nil {
+		for range m.text {
+			mem.layers = append(mem.layers, nn.NewKeyValues(m.heads, m.width/m.heads, m.compute != Float32))
+		}
 	}
+	mem.n = n
+	if silence != nil {
+		mem.weight = silence.weight
+	}
+	d.kv = grow(d.kv, all*wide)
 	for i := range m.text {
 		if err := done.Err(); err != nil {
 			return err
 		}
-		mem.kv[i] = grow(mem.kv[i], n*2*m.width)
-		m.text[i].cross.kv.Mul(mem.kv[i], audio, n)
+		m.text[i].cross.kv.Mul(d.kv, audio, n)
+		if all > n {
+			quiet, ld := silence.decoder(i, n)
+			for k := range all - n {
+				copy(d.kv[(n+k)*wide:(n+k+1)*wide], quiet[k*ld:])
+			}
+		}
+		mem.layers[i].Fill(d.kv, wide, all, m.scale())
 	}
 	return nil
 }
+
+// scale is what attention multiplies its scores with.
+func (m *Model) scale() float32 { return 1 / float32(math.Sqrt(float64(m.width/m.heads))) }
 
 // step takes rows[:maxRows] through the decoder. Rows of one sequence follow
 // one another in the order of the text, and rows of sequences with one memory
@@ -118,7 +135,7 @@ func (m *Model) listen(done context.Context, mem *memory, audio []float32, n int
 func (s *stepper) step(rows []row) {
 	m, d, n := s.m, s.m.width, len(rows)
 	dh := d / m.heads
-	scale := 1 / float32(math.Sqrt(float64(dh)))
+	scale := m.scale()
 	for i, r := range rows {
 		s.before[i] = r.seq.n
 		x := s.x[i*d : (i+1)*d]
@@ -150,7 +167,7 @@ func (s *stepper) step(rows []row) {
 				to++
 			}
 			for h := range m.heads {
-				s.listen(rows, layer, h, from, to, scale)
+				s.listen(rows, layer, h, from, to)
 			}
 			from = to
 		}
@@ -176,14 +193,13 @@ func (s *stepper) attend(dst, q []float32, ldq int, k, v []float32, m, n int, sc
 
 // listen is one head's cross attention for rows from to to-1, which have one
 // memory.
-func (s *stepper) listen(rows []row, layer, head, from, to int, scale float32) {
+func (s *stepper) listen(rows []row, layer, head, from, to int) {
 	d := s.m.width
 	dh := d / s.m.heads
 	mem := rows[from].seq.mem
-	q, kv := s.qkv[from*d+head*dh:], mem.kv[layer][head*dh:]
-	n, count := mem.n, to-from
-	wide := n + mem.silence.count(n)
-	nn.MatMulT(s.scores, wide, q, d, kv, 2*d, count, dh, n, scale)
+	heard := mem.layers[layer]
+	n, wide, count := mem.n, heard.Len(), to-from
+	heard.Scores(s.scores, wide, s.qkv[from*d+head*dh:], d, count, head)
 	for a, at := range s.m.alignment {
 		if at != [2]int{layer, head} {
 			continue
@@ -194,25 +210,15 @@ func (s *stepper) listen(rows []row, layer, head, from, to int, scale float32) {
 			}
 		}
 	}
-	dst := s.normed[from*d+head*dh:]
-	if wide == n {
-		nn.SoftmaxRows(s.scores, n, count, n)
-		nn.MatMul(dst, d, s.scores, n, kv[d:], 2*d, count, n, dh)
-		return
-	}
-	quiet, ld := mem.silence.decoder(layer, n)
-	nn.MatMulT(s.scores[n:], wide, q, d, quiet[head*dh:], ld, count, dh, wide-n, scale)
-	for r := range count {
-		for i := r*wide + n; i < (r+1)*wide; i++ {
-			s.scores[i] += mem.silence.weight
+	if wide > n {
+		for r := range count {
+			for i := r*wide + n; i < (r+1)*wide; i++ {
+				s.scores[i] += mem.weight
+			}
 		}
 	}
 	nn.SoftmaxRows(s.scores, wide, count, wide)
-	nn.MatMul(dst, d, s.scores, wide, kv[d:], 2*d, count, n, dh)
-	nn.MatMul(s.mixed, dh, s.scores[n:], wide, quiet[d+head*dh:], ld, count, wide-n, dh)
-	for r := range count {
-		nn.Add(dst[r*d:r*d+dh], s.mixed[r*dh:(r+1)*dh])
-	}
+	heard.Mix(s.normed[from*d+head*dh:], d, s.scores, wide, count, head)
 }
 
 // project returns the logits [n][vocabSize] of the first n rows of the last

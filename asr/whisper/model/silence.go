@@ -52,11 +52,14 @@ func (d *Decoder) NewSilence(ctx context.Context) (*Silence, error) {
 	if err := e.run(ctx, out, n, nil); err != nil {
 		return nil, fmt.Errorf("whisper: silence: %w", err)
 	}
-	var mem memory
-	if err := m.listen(ctx, &mem, out, n); err != nil {
-		return nil, fmt.Errorf("whisper: silence: %w", err)
+	for i := range m.text {
+		if err := ctx.Err(); err != nil {
+			return nil, fmt.Errorf("whisper: silence: %w", err)
+		}
+		kv := make([]float32, n*wide)
+		m.text[i].cross.kv.Mul(kv, out, n)
+		s.text = append(s.text, kv)
 	}
-	s.text = mem.kv
 	return s, nil
 }
 

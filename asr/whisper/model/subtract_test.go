@@ -20,7 +20,7 @@ func TestSubtract(t *testing.T) {
 		if err := d.encode(t.Context(), &mem, x, madeAudio, &o); err != nil {
 			t.Fatal(err)
 		}
-		return slices.Concat(mem.kv...)
+		return recall(m, &mem)
 	}
 	all, less := heard(Options{}), heard(Options{Subtract: true})
 	if slices.Equal(all, less) {

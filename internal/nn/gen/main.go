@@ -84,4 +84,5 @@ func avx2(c constants) {
 	layerNorm(c)
 	halfToFloat()
 	floatToHalf()
+	saturate(c)
 }

@@ -353,10 +353,33 @@ func halfToFloat() {
 
 func floatToHalf() {
 	vector("floatToHalfAVX2", "groups int, dst *uint16, src *float32", "floatToHalfAVX2 converts src[8·groups]; groups is at least 1.")
+	narrowHalf(func(v reg.VecVirtual) {})
+}
+
+func saturate(c constants) {
+	vector("saturateAVX2", "groups int, dst *uint16, src *float32",
+		"saturateAVX2 converts src[8·groups]; what is too large becomes the largest finite number,",
+		"NaN stays. groups is at least 1.")
+	high, low := YMM(), YMM()
+	VMOVUPS(c.float(maxHalf), high)
+	VMOVUPS(c.float(-maxHalf), low)
+	narrowHalf(func(v reg.VecVirtual) {
+		VMINPS(v, high, v) // the first here is the one that may be NaN
+		VMAXPS(v, low, v)
+	})
+}
+
+// maxHalf is the largest finite number of 16 bits.
+const maxHalf = 65504
+
+// narrowHalf writes the rest of a function that converts to 16-bit floats what
+// change leaves of the elements.
+func narrowHalf(change func(v reg.VecVirtual)) {
 	groups, dst, src := param("groups"), param("dst"), param("src")
 	v := YMM()
 	Label("loop")
 	VMOVUPS(Mem{Base: src}, v)
+	change(v)
 	VCVTPS2PH(Imm(0), v, Mem{Base: dst}) // to nearest, ties to even
 	ADDQ(Imm(32), src)
 	ADDQ(Imm(16), dst)
