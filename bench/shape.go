@@ -25,9 +25,9 @@ func (s Shape) EncoderFLOP(frames float64) float64 {
 
 // TokenBytes is what the decoder has to read for one token: each of its weights
 // once, of so many bytes each, and the cross attention's keys and values of all
-// frames, 32 bits each.
+// frames, of as many bytes, but of 16 bits where the weights have eight.
 func (s Shape) TokenBytes(frames, bytesPerWeight float64) float64 {
 	d, layers := float64(s.Width), float64(s.DecoderLayers)
 	weights := layers*(6*d*d+2*d*float64(s.DecoderHidden)) + float64(s.Vocabulary)*d
-	return bytesPerWeight*weights + layers*frames*2*d*4
+	return bytesPerWeight*weights + layers*frames*2*d*max(2, bytesPerWeight)
 }

@@ -19,7 +19,9 @@ func TestShape(t *testing.T) {
 	if got := s.TokenBytes(0, 2); got != 2*(4*14*d*d+51864*d) {
 		t.Errorf("%v bytes", got)
 	}
-	if got := s.TokenBytes(frames, 2) - s.TokenBytes(0, 2); got != 4*1500*768*4 {
-		t.Errorf("%v bytes of keys and values", got)
+	for weight, want := range map[float64]float64{1: 2, 2: 2, 4: 4} {
+		if got := s.TokenBytes(frames, weight) - s.TokenBytes(0, weight); got != 4*1500*768*want {
+			t.Errorf("%v bytes of keys and values beside weights of %v", got, weight)
+		}
 	}
 }

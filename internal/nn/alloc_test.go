@@ -12,6 +12,9 @@ func TestKernelsDoNotAllocate(t *testing.T) {
 	bf, pairs := NewBfloat(b, bias, n, k), NewAttentionBfloat(n, k)
 	att, out := NewAttention(n, k), make([]float32, m*k)
 	bytes := NewAttentionInt8(n, k)
+	kv, scores := NewKeyValues(1, k, true), make([]float32, m*n)
+	both := normal(r, n*2*k)
+	kv.Fill(both, 2*k, n, 1)
 	for name, f := range map[string]func(){
 		"Linear.Mul":     func() { l.Mul(dst, a, m) },
 		"Linear.Mul one": func() { l.Mul(dst, a, 1) },
@@ -40,6 +43,9 @@ func TestKernelsDoNotAllocate(t *testing.T) {
 		"Attend one":     func() { att.Attend(out, k, a, k, b, k, b, k, 1, n, k, 1) },
 		"Attend bytes":   func() { bytes.Attend(out, k, a, k, b, k, b, k, m, n, k, 1) },
 		"Attend pairs":   func() { pairs.Attend(out, k, a, k, b, k, b, k, m, n, k, 1) },
+		"Fill":           func() { kv.Fill(both, 2*k, n, 1) },
+		"Scores":         func() { kv.Scores(scores, n, a, k, m, 0) },
+		"Mix":            func() { kv.Mix(out, k, scores, n, m, 0) },
 		"Softmax":        func() { Softmax(dst) },
 		"SoftmaxRows":    func() { SoftmaxRows(dst, n, m, n-1) },
 		"GELU":           func() { GELU(dst) },

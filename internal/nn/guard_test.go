@@ -166,6 +166,47 @@ func TestBoundsAttend(t *testing.T) {
 	})
 }
 
+func TestBoundsKeyValues(t *testing.T) {
+	forEachGuard(t, func(t *testing.T, v isa, g guard, r *rand.Rand) {
+		for _, half := range []bool{false, true} {
+			for _, s := range []struct{ m, n, d int }{{1, 1, 1}, {1, 30, 64}, {5, 17, 7}, {7, 385, 16}, {13, 33, 20}} {
+				const heads = 2
+				kv, q, w := normal(r, s.n*2*heads*s.d), normal(r, s.m*s.d), normal(r, s.m*s.n)
+				gkv, gq, gw := guarded(g, kv), guarded(g, q), guarded(g, w)
+				c, gc := newKeyValues(v, heads, s.d, half), newKeyValues(v, heads, s.d, half)
+				c.Fill(kv, 2*heads*s.d, s.n, 1)
+				if c.half {
+					gc.w.half = guarded(g, c.w.half)
+				} else {
+					gc.w.full = guarded(g, c.w.full)
+				}
+				gc.Fill(gkv, 2*heads*s.d, s.n, 1)
+				scores, mixed := make([]float32, s.m*s.n), make([]float32, s.m*s.d)
+				gs, gm := guarded(g, scores), guarded(g, mixed)
+				for h := range heads {
+					c.Scores(scores, s.n, q, s.d, s.m, h)
+					gc.Scores(gs, s.n, gq, s.d, s.m, h)
+					equal(t, "Scores", gs, scores)
+					c.Mix(mixed, s.d, w, s.n, s.m, h)
+					gc.Mix(gm, s.d, gw, s.n, s.m, h)
+					equal(t, "Mix", gm, mixed)
+				}
+			}
+		}
+		for _, n := range lengths()[1:] {
+			x, to := normal(r, n), make([]uint16, n)
+			gx, gt := guarded(g, x), guarded(g, to)
+			v.saturate(to, x)
+			v.saturate(gt, gx)
+			for i, h := range gt {
+				if h != to[i] {
+					t.Fatalf("saturate of %d: element %d", n, i)
+				}
+			}
+		}
+	})
+}
+
 func TestBoundsLSTMGates(t *testing.T) {
 	forEachGuard(t, func(t *testing.T, v isa, g guard, r *rand.Rand) {
 		for _, n := range lengths()[1:] {

@@ -152,7 +152,18 @@ func TestMulRows(t *testing.T) {
 func TestWrongLengths(t *testing.T) {
 	x := make([]float32, 12)
 	l := NewLinear(x, nil, 3, 4)
+	kv := NewKeyValues(1, 2, true)
+	kv.Fill(x, 4, 3, 1)
 	for name, f := range map[string]func(){
+		"NewKeyValues":   func() { NewKeyValues(0, 2, true) },
+		"Fill":           func() { NewKeyValues(1, 2, true).Fill(x, 4, 4, 1) },
+		"Scores":         func() { kv.Scores(x, 3, x, 2, 7, 0) },
+		"Scores dst":     func() { kv.Scores(x[:2], 3, x, 2, 1, 0) },
+		"Scores head":    func() { kv.Scores(x, 3, x, 2, 1, 1) },
+		"Mix":            func() { kv.Mix(x, 2, x, 3, 7, 0) },
+		"Mix dst":        func() { kv.Mix(x[:1], 2, x, 3, 1, 0) },
+		"Mix head":       func() { kv.Mix(x, 2, x, 3, 1, -1) },
+		"Mix none":       func() { NewKeyValues(1, 2, true).Mix(x, 2, x, 3, 1, 0) },
 		"NewLinear":      func() { NewLinear(x, nil, 3, 5) },
 		"NewLinear bias": func() { NewLinear(x, x[:2], 3, 4) },
 		"NewHalf":        func() { NewHalf(make([]uint16, 3), nil, 2, 2) },
