@@ -20,8 +20,8 @@ func keyValues(k, x []float32, n, width int) (kv []float32, ld int) {
 	return kv, ld
 }
 
-// rounded are the numbers that 16 bits leave of x.
-func rounded(x []float32) []float32 {
+// narrowed is what 16 bits leave of x.
+func narrowed(x []float32) []float32 {
 	y := make([]float32, len(x))
 	for i, v := range x {
 		y[i] = halfToFloat(floatToHalf(v))
@@ -45,7 +45,7 @@ func TestKeyValues(t *testing.T) {
 						c.Fill(kv, ld, n, scale)
 						clear(kv)
 						if c.half {
-							k, x = rounded(k), rounded(x)
+							k, x = narrowed(k), narrowed(x)
 						}
 						if c.Len() != n {
 							t.Fatalf("%d keys, want %d", c.Len(), n)

@@ -14,7 +14,8 @@ const (
 	// Default is in floats. The encoder, which multiplies many rows at a time,
 	// takes numbers of bfloat16 where the processor multiplies them, else of 32
 	// bits; the decoder, which waits for the memory, keeps its weights and what
-	// it hears of the audio in 16 bits. Every sum is in 32 bits. It makes no more errors than Float32.
+	// it hears of the audio in 16 bits. Every sum is in 32 bits. It makes no more
+	// errors than Float32.
 	Default Compute = iota
 	// Float32 has 32-bit weights throughout: the reference, half as fast.
 	Float32

@@ -18,7 +18,7 @@ func TestHeard(t *testing.T) {
 		if err := d.encode(t.Context(), &mem, x, madeAudio, &o); err != nil {
 			t.Fatal(err)
 		}
-		return slices.Concat(mem.kv...)
+		return recall(m, &mem)
 	}
 	var h Heard
 	for i, n := range []int{900, 5000, 5000, 5100, 12345, 8000, 300, 160, madeAudio * FrameSamples} {
