@@ -34,9 +34,9 @@ func TestKeyValues(t *testing.T) {
 	for _, v := range isas() {
 		for _, half := range []bool{false, true} {
 			// One object takes them all: what a larger one left must not show.
-			for _, s := range []struct{ heads, d int }{{1, 1}, {3, 64}, {2, 33}, {1, 400}} {
+			for _, s := range []struct{ heads, d int }{{1, 1}, {1, 64}, {3, 20}, {1, 400}} {
 				c := newKeyValues(v, s.heads, s.d, half)
-				for _, n := range []int{1500, 1, 2, 15, 16, 17, 250, 384, 385, 769} {
+				for _, n := range []int{385, 1, 2, 15, 16, 17, 250, 384, 769} {
 					t.Run(fmt.Sprintf("isa %d/half %v/%dx%dx%d", v, half, s.heads, n, s.d), func(t *testing.T) {
 						width := s.heads * s.d
 						k, x := normal(r, n*width), normal(r, n*width)
@@ -50,7 +50,7 @@ func TestKeyValues(t *testing.T) {
 						if c.Len() != n {
 							t.Fatalf("%d keys, want %d", c.Len(), n)
 						}
-						for _, m := range []int{0, 1, 2, 6, 7, 13} {
+						for _, m := range []int{0, 1, 7} {
 							for h := range s.heads {
 								q, w := normal(r, m*s.d), normal(r, m*n)
 								sq, ldq := strided(q, m, s.d)
