@@ -19,6 +19,9 @@ type job struct {
 	// careful jobs are decoded as finals are: finals, and partials at a pause,
 	// which become finals if speech has ended there.
 	careful bool
+	// searched jobs are decoded with a beam where the model is not sure: careful
+	// ones, and partials in which a word waits for it.
+	searched bool
 	// adopted says that the partial has become its utterance's final; it is
 	// guarded by the scheduler's lock.
 	adopted  bool
@@ -141,7 +144,6 @@ func (s *scheduler) renew(j *job, samples []int16) bool {
 		return false
 	}
 	j.samples = samples
-	s.stats.StalePartials.Add(1)
 	return true
 }
 

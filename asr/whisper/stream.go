@@ -314,14 +314,23 @@ func (s *Stream) grow() {
 	}
 	u.rested = 0
 	every := s.e.c.PartialEvery
-	if every < 0 || n < s.e.p.firstPartial || u.submitted > 0 && n-u.submitted < max(int(pcm.Samples(every)), n/spread) {
+	if every < 0 || n < s.e.p.firstPartial {
 		return
 	}
+	// What waits is given what has been said since: its words come the sooner.
+	p := s.partial
+	renewed := p != nil && p.utt == u && !p.careful && s.e.sched.renew(p, u.samples[:n:n])
+	if renewed {
+		u.heardTo = n
+	}
+	gap := max(int(pcm.Samples(every)), n/spread)
 	switch {
-	case s.partial == nil:
-		s.submit(u, n, false, 0)
-	case s.e.sched.renew(s.partial, u.samples[:n:n]):
+	case u.submitted > 0 && n-u.submitted < gap:
+	case renewed:
 		u.submitted = n
+		s.e.stats.StalePartials.Add(1)
+	case p == nil && (u.submitted == 0 || n-u.heardTo >= gap/2):
+		s.submit(u, n, false, 0)
 	}
 }
 
@@ -333,6 +342,7 @@ func (s *Stream) submit(u *utterance, n int, final bool, paused int64) {
 	j := &job{
 		leg: s, utt: u, final: final, paused: paused,
 		careful:  final || paused > 0,
+		searched: final || paused > 0 || u.inDoubt(n, &s.e.p),
 		samples:  u.samples[:n:n],
 		language: s.c.Language,
 		draft:    u.draft,
@@ -362,7 +372,7 @@ func (s *Stream) submit(u *utterance, n int, final bool, paused int64) {
 		return
 	}
 	s.partial = j
-	u.submitted = n
+	u.submitted, u.heardTo = n, n
 }
 
 // deliver is called by workers.
@@ -418,7 +428,7 @@ func (s *Stream) take(d *done) {
 			out := d.out
 			u.foreseen, u.foreseenAt = &out, d.paused
 		}
-		s.hyps = append(s.hyps, u.revise(&d.out, len(d.samples), atPause, &s.e.p))
+		s.hyps = append(s.hyps, u.revise(&d.out, len(d.samples), atPause, d.searched, &s.e.p))
 	}
 	if d.err != nil && !errors.Is(d.err, context.Canceled) {
 		s.fail(d.err)

@@ -15,8 +15,9 @@ type utterance struct {
 	// start is where samples begin, end where speech ended (finals only).
 	start, end int64
 	samples    []int16
-	// submitted is how many samples the last partial was given.
-	submitted int
+	// submitted is how many samples there were when the last partial was asked
+	// for, heardTo how many it was given in the end.
+	submitted, heardTo int
 
 	// paused is where speech ceased last, at a pause; rested is how much audio
 	// a decode has that is still to be asked for there.
@@ -43,7 +44,7 @@ type utterance struct {
 // revise takes a partial's decode of the first n samples, commits what it and
 // the one before agree on, and returns the new revision. At a pause the last
 // word is complete, and one that the model is sure of needs no second opinion.
-func (u *utterance) revise(out *outcome, n int, atPause bool, p *policy) asr.Hypothesis {
+func (u *utterance) revise(out *outcome, n int, atPause, searched bool, p *policy) asr.Hypothesis {
 	end := u.start + int64(n)
 	if atPause {
 		end = u.paused
@@ -55,7 +56,7 @@ func (u *utterance) revise(out *outcome, n int, atPause bool, p *policy) asr.Hyp
 	words = after(u.stable, words)
 	recognise(u.tail, words)
 	k := 0
-	for k < len(words) && (int64(n) >= p.least && p.settled(&words[k], end) || atPause && p.complete(&words[k])) {
+	for k < len(words) && (int64(n) >= p.least && p.settled(&words[k], end, searched) || atPause && p.complete(&words[k])) {
 		k++
 	}
 	u.stable = append(u.stable, words[:k]...)
@@ -80,6 +81,17 @@ func (u *utterance) finish(out *outcome) asr.Hypothesis {
 	h := u.hypothesis(u.end)
 	h.Final = true
 	return h
+}
+
+// inDoubt says whether a decode of the first n samples should search for a word
+// that has waited for long to become stable. Decodes that lie apart prove as much
+// by what they agree on.
+func (u *utterance) inDoubt(n int, p *policy) bool {
+	if len(u.tail) == 0 || n-u.heardTo >= p.apart {
+		return false
+	}
+	w := &u.tail[0]
+	return w.Confidence < p.certain && u.start+int64(n)-w.End >= p.doubtful
 }
 
 func (u *utterance) hypothesis(end int64) asr.Hypothesis {

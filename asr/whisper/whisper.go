@@ -235,10 +235,13 @@ type policy struct {
 	// A word becomes stable when so much audio is behind it as holdBack says and
 	// either the model is certain of it, or it is sure of it and the hypothesis
 	// before had it too. A word that the model is not sure of waits until it is
-	// old. The first words wait until the utterance has the least audio: with
-	// little behind them they are often misheard.
-	holdBack, old, least int64
-	certain, sure        float32
+	// old, or is found, when it has become doubtful, by a beam as finals are
+	// decoded with where the hypothesis before had it. The first words wait until
+	// the utterance has the least audio: with little behind them they are often
+	// misheard. Where partials are so far apart as apart says no beam is needed.
+	holdBack, doubtful, old, least int64
+	apart                          int
+	certain, sure                  float32
 	// At a pause nothing is behind the words, but they are complete: then one
 	// that the model is certain of becomes stable, and one that both hypotheses
 	// have if it is not quite unsure.
@@ -258,7 +261,9 @@ func defaultPolicy() policy {
 		firstPartial: pcm.Rate * 85 / 100,
 		tail:         pcm.Rate * 3 / 10,
 		holdBack:     pcm.Rate / 4,
-		old:          pcm.Rate * 22 / 10,
+		apart:        pcm.Rate * 3 / 4,
+		doubtful:     pcm.Rate * 13 / 10,
+		old:          pcm.Rate * 16 / 10,
 		least:        pcm.Rate * 3 / 2,
 		certain:      0.9,
 		sure:         0.65,
@@ -268,8 +273,8 @@ func defaultPolicy() policy {
 }
 
 // settled says whether a word becomes stable in a hypothesis of audio up to
-// end.
-func (p *policy) settled(w *word, end int64) bool {
+// end, which a beam was searched for or was not.
+func (p *policy) settled(w *word, end int64, searched bool) bool {
 	behind := end - w.End
 	switch {
 	case behind < p.holdBack:
@@ -277,7 +282,7 @@ func (p *policy) settled(w *word, end int64) bool {
 	case w.Confidence >= p.certain:
 		return true
 	}
-	return w.seen >= 1 && (w.Confidence >= p.sure || behind >= p.old)
+	return w.seen >= 1 && (w.Confidence >= p.sure || behind >= p.old || searched && behind >= p.doubtful)
 }
 
 // complete says whether a word that ends at a pause becomes stable.

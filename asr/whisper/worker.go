@@ -83,7 +83,7 @@ func (w *worker) run(batch []*job, done func(*job, outcome, error)) {
 	if w.always {
 		first = w.stages[1]
 	}
-	w.decode(first, careful, how{careful: true}, func(j *job, out outcome, err error) {
+	w.decode(first, careful, how{}, func(j *job, out outcome, err error) {
 		switch {
 		case err != nil && first != w.stages[0] && j.ctx.Err() == nil:
 			w.faults.take(time.Now(), err)
@@ -102,15 +102,15 @@ func (w *worker) run(batch []*job, done func(*job, outcome, error)) {
 	})
 	switch {
 	case first != w.stages[0]:
-		w.decode(w.stages[0], again, how{careful: true}, done)
+		w.decode(w.stages[0], again, how{}, done)
 		return
 	case first == w.stages[1]:
 		w.stats.Retries.Add(int64(len(again)))
-		w.decode(first, again, how{careful: true, full: true}, done)
+		w.decode(first, again, how{full: true}, done)
 		return
 	}
 	w.stats.Seconds.Add(int64(len(again)))
-	w.decode(w.stages[1], again, how{careful: true, subtract: true}, func(j *job, out outcome, err error) {
+	w.decode(w.stages[1], again, how{subtract: true}, func(j *job, out outcome, err error) {
 		switch {
 		case err != nil && j.ctx.Err() == nil:
 			w.faults.take(time.Now(), err)
@@ -132,7 +132,7 @@ func better(first, second *outcome) bool {
 }
 
 // how says in which way jobs are decoded.
-type how struct{ careful, full, subtract bool }
+type how struct{ full, subtract bool }
 
 func (w *worker) decode(g *stage, batch []*job, h how, done func(*job, outcome, error)) {
 	w.jobs = w.jobs[:0]
@@ -193,7 +193,7 @@ func (w *worker) options(g *stage, j *job, h how) model.Options {
 		Bias:      j.bias[g.no],
 		Subtract:  h.subtract,
 	}
-	if h.careful {
+	if j.searched {
 		o.Beam, o.BeamBelow = w.p.finalBeam, w.p.beamBelow
 	}
 	if g.no > 0 {
