@@ -77,7 +77,7 @@ func TestWaitingPartialIsRenewed(t *testing.T) {
 		defer other.s.Close()
 		defer l.s.Close()
 		other.must(speak(0, 1), begin(0))
-		other.must(quiet(other.at, 500*time.Millisecond), end(other.at))
+		other.must(quiet(other.at, 400*time.Millisecond), end(other.at))
 		synctest.Wait()
 		for _, f := range speak(0, numbers(2, 11)...) {
 			l.must([]pcm.Frame{f}, begin(0))
@@ -112,7 +112,7 @@ func TestPartialsKeepTheirDistance(t *testing.T) {
 		defer other.s.Close()
 		defer l.s.Close()
 		other.must(speak(0, 1), begin(0))
-		other.must(quiet(other.at, 500*time.Millisecond), end(other.at))
+		other.must(quiet(other.at, 400*time.Millisecond), end(other.at))
 		synctest.Wait()
 		for _, f := range speak(0, numbers(2, 6)...) {
 			l.must([]pcm.Frame{f}, begin(0))
