@@ -54,19 +54,58 @@ type Call struct {
 	Agent string
 	// Source is the protocol that brought the call, such as "rtp".
 	Source string
+	// External is the name that the source's own system gives the call, if it is
+	// another than ID: a SIP Call-ID, a stream's or a conversation's id.
+	External string
+	// Direction is which side dialled, if the source tells it.
+	Direction Direction
+	// Language is what is spoken, ISO 639-1, if the source tells it.
+	Language string
+	// Phrases are names and wordings that the call is likely to mention.
+	Phrases []string
 	// Started is the wall time at which the call was announced.
 	Started time.Time
+}
+
+// Direction says who called whom.
+type Direction uint8
+
+// The directions of a call, as the contact centre sees them.
+const (
+	DirectionUnknown Direction = iota
+	// Inbound: the customer called.
+	Inbound
+	// Outbound: the contact centre called.
+	Outbound
+)
+
+// String is the direction's name as it stands in APIs and logs.
+func (d Direction) String() string {
+	switch d {
+	case Inbound:
+		return "inbound"
+	case Outbound:
+		return "outbound"
+	default:
+		return "unknown"
+	}
 }
 
 // Leg is one direction of one party's audio.
 type Leg struct {
 	// ID is unique within the call.
 	ID string
+	// Label is the source's name of the stream, such as an SDP label or a track.
+	Label string
 	// Role is who speaks, RoleReason is how that is known ("announced by API").
 	Role       Role
 	RoleReason string
-	// Identity is the party's address or name when the source tells it.
+	// Identity is the party's address when the source tells it, such as
+	// sip:2207@pbx.example, Name its display name.
 	Identity string
+	Name     string
+	// Mixed is set where more than one party is heard.
+	Mixed bool
 }
 
 // MarkKind says what happened on a leg at one point of its clock.
@@ -81,8 +120,15 @@ const (
 	// MarkStalled and MarkResumed: packets stopped coming, and came again.
 	MarkStalled
 	MarkResumed
-	// MarkDigit: a telephone event (RFC 4733); the digit is not carried.
+	// MarkDigit: a key was pressed, as a telephone event (RFC 4733) or a message
+	// of the source.
 	MarkDigit
+	// MarkHeld and MarkUnheld: the source said that the leg is on hold, and no
+	// longer is.
+	MarkHeld
+	MarkUnheld
+	// MarkDiscarded: the source lost audio before it reached us.
+	MarkDiscarded
 )
 
 // Mark is an event on a leg that is not audio.
@@ -92,6 +138,9 @@ type Mark struct {
 	At int64
 	// Wall is the wall time at which the event was seen.
 	Wall time.Time
+	// Digit is the key of MarkDigit: 0 to 9, *, #, A to D, or ! for a flash. It
+	// may be part of a secret: it must be neither logged nor kept.
+	Digit byte
 }
 
 // EndState is how a call or a leg ended. Every call has exactly one.

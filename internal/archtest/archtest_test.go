@@ -11,7 +11,7 @@ func house() Rules {
 		Domains: []string{"media", "asr", "voiceprint", "kb", "guidance", "bench"},
 		Edges:   []string{"guidance asr"},
 		Pure: []string{
-			"media", "media/rtpflow", "media/jitter", "media/g711", "media/resample", "media/bridge",
+			"media", "media/rtpflow", "media/jitter", "media/g711", "media/resample", "media/bridge", "media/feed", "media/fork",
 			"asr", "asr/vad", "asr/text", "asr/written", "asr/stable", "asr/failover", "asr/whisper/model/...", "asr/whisper/opinion",
 			"guidance", "guidance/intent", "guidance/playbook",
 			"bench", "bench/wer", "bench/nonspeech",
