@@ -9,6 +9,7 @@ require (
 	github.com/chromedp/chromedp v0.23.0 // drives Chromium; tests only
 	github.com/goccy/go-yaml v1.19.2 // YAML with line numbers in errors and strict keys
 	github.com/gorilla/websocket v1.5.3 // WebSocket to the panes
+	github.com/pion/opus v0.1.0 // Opus decoder
 	github.com/pion/rtp v1.10.6 // RTP packets
 	github.com/prometheus/client_golang v1.25.0 // metrics
 	github.com/schollz/progressbar/v3 v3.19.1 // progress bars of downloads and playing

@@ -89,6 +89,12 @@ func (c *Codec) Law() Law { return c.law }
 // String is the law's name.
 func (c *Codec) String() string { return c.law.String() }
 
+// Rate is the sample rate in Hz.
+func (c *Codec) Rate() int { return Rate }
+
+// Reset does nothing: each sample stands for itself.
+func (c *Codec) Reset() {}
+
 // Samples is the number of samples in a payload: one per byte.
 func (c *Codec) Samples(src []byte) int { return len(src) }
 
