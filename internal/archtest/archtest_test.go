@@ -22,7 +22,7 @@ func house() Rules {
 			"github.com/pion/rtcp":           {"media/..."},
 			"github.com/pion/opus":           {"media/opus"},
 			"github.com/zaf/g711":            {"media/g711", "internal/wav"},
-			"github.com/gorilla/websocket":   {"guidance/push", "asr/remote/vosk"},
+			"github.com/gorilla/websocket":   {"guidance/push", "asr/remote/vosk", "media/fork/server"},
 			"github.com/blevesearch":         {"kb"},
 			"github.com/spf13/cobra":         {"cmd/sidetone"},
 			"github.com/schollz/progressbar": {"cmd/sidetone/..."},
