@@ -34,7 +34,7 @@ const (
 type Config struct {
 	Sink media.LegSink
 	// Rate is the sample rate of what is written, in Hz: a multiple of 50 from
-	// 8000 to 48000.
+	// 8000 to 192000.
 	Rate int
 	// MaxGap bounds the silence that one gap of the source's clock inserts.
 	MaxGap time.Duration
@@ -80,8 +80,8 @@ func New(cfg Config) (*Leg, error) {
 	switch {
 	case cfg.Sink == nil:
 		return nil, errors.New("feed: a leg needs a sink")
-	case cfg.Rate < 8000 || cfg.Rate > 48000 || cfg.Rate%50 != 0:
-		return nil, fmt.Errorf("feed: %d Hz: rates are multiples of 50 from 8000 to 48000", cfg.Rate)
+	case cfg.Rate < 8000 || cfg.Rate > 192000 || cfg.Rate%50 != 0:
+		return nil, fmt.Errorf("feed: %d Hz: rates are multiples of 50 from 8000 to 192000", cfg.Rate)
 	case cfg.MaxGap < 0 || cfg.Idle < 0 || cfg.Stall < 0:
 		return nil, fmt.Errorf("feed: a gap of at most %v, idle after %v, stalled after %v: none may be negative", cfg.MaxGap, cfg.Idle, cfg.Stall)
 	}

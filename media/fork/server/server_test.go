@@ -402,7 +402,7 @@ func TestHangUp(t *testing.T) {
 		r := start(t, nil)
 		c := r.dial(t, nil, nil)
 		e := <-r.sessions
-		var hangUp func(media.End) = e.w.HangUp
+		hangUp := e.w.HangUp
 		var all sync.WaitGroup
 		for range 3 {
 			all.Go(func() { hangUp(end) })
