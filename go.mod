@@ -10,7 +10,10 @@ require (
 	github.com/goccy/go-yaml v1.19.2 // YAML with line numbers in errors and strict keys
 	github.com/gorilla/websocket v1.5.3 // WebSocket to the panes
 	github.com/pion/opus v0.1.0 // Opus decoder
+	github.com/pion/rtcp v1.2.20 // RTCP packets
 	github.com/pion/rtp v1.10.6 // RTP packets
+	github.com/pion/srtp/v3 v3.1.3 // SRTP ciphers and key derivation
+	github.com/pion/transport/v5 v5.1.1 // the interface of srtp's replay windows
 	github.com/prometheus/client_golang v1.25.0 // metrics
 	github.com/schollz/progressbar/v3 v3.19.1 // progress bars of downloads and playing
 	github.com/spf13/cobra v1.10.2 // verbs, flags and help
@@ -52,6 +55,7 @@ require (
 	github.com/modern-go/reflect2 v1.0.2 // indirect
 	github.com/mschoch/smat v0.2.0 // indirect
 	github.com/munnerz/goautoneg v0.0.0-20191010083416-a7dc8b61c822 // indirect
+	github.com/pion/logging v0.2.4 // indirect
 	github.com/pion/randutil v0.1.0 // indirect
 	github.com/prometheus/client_model v0.6.3 // indirect
 	github.com/prometheus/common v0.72.0 // indirect

@@ -190,14 +190,21 @@ type LegStats struct {
 	Invalid uint64
 	// Foreign counts datagrams from a source other than the latched one.
 	Foreign uint64
-	// RTCP counts control packets, which share the port when muxed.
-	RTCP uint64
+	// Forged counts packets that SRTP found not authentic.
+	Forged uint64
+	// RTCP counts control packets, Byes the sources that said goodbye in them.
+	RTCP, Byes uint64
 	// SSRCChanges counts switches to another synchronisation source.
 	SSRCChanges uint64
 	// ConcealedFrames and InsertedFrames count 20 ms frames.
 	ConcealedFrames, InsertedFrames uint64
 	// Jitter is RFC 3550's interarrival jitter.
 	Jitter time.Duration
+	// Origin is the sender's own wall time at the leg's position zero, from RTCP
+	// sender reports; zero until one has come. The difference of two legs that
+	// have it is where they belong on one timeline, to within a packet or two,
+	// if their senders share a clock.
+	Origin time.Time
 }
 
 // LegSink takes one leg's audio, from one goroutine. Calls arrive in the order

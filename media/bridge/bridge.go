@@ -8,9 +8,10 @@
 //
 // What does not belong to the leg is counted and hurts nothing. A source is an
 // address and an SSRC. While the latched one sends, packets from another
-// address are ignored; when it has been silent for Config.Relatch, the next
-// source takes over. A new SSRC from the latched address, as a PBX uses it
-// after a transfer, takes over with its third packet in a row.
+// address are ignored; when it has been silent for Config.Relatch, or when
+// Relatch has announced it, the next source takes over. A new SSRC from the
+// latched address, as a PBX uses it after a transfer, takes over with its third
+// packet in a row. What SRTP has found authentic is the source's at any address.
 //
 // The leg's clock begins with the first packet. A frame's samples lag behind it
 // by the resampler's delay, a constant 4.4 ms from 8 kHz.
@@ -23,6 +24,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/pion/rtp"
@@ -76,6 +78,8 @@ type Config struct {
 	Relatch time.Duration
 	// Stall is how long no packet must come for media.MarkStalled.
 	Stall time.Duration
+	// Sources, if any, are the only addresses from which packets are accepted.
+	Sources []netip.Addr
 }
 
 // Leg is the media path of one leg.
@@ -93,6 +97,7 @@ type Leg struct {
 	ssrc    uint32
 	last    time.Time // of the latched source
 	rival   rival
+	expect  expected
 	stalled bool
 	ended   bool
 	event   event
@@ -155,6 +160,16 @@ func (l *Leg) String() string {
 // Push takes a datagram that arrived from an address at now, and hands on the
 // frames that it completes. It keeps nothing of the datagram.
 func (l *Leg) Push(datagram []byte, from netip.AddrPort, now time.Time) {
+	l.push(datagram, from, now, false)
+}
+
+// PushAuthentic is Push for what SRTP has found authentic: its sender proves
+// itself, and its address may change at any time.
+func (l *Leg) PushAuthentic(datagram []byte, from netip.AddrPort, now time.Time) {
+	l.push(datagram, from, now, true)
+}
+
+func (l *Leg) push(datagram []byte, from netip.AddrPort, now time.Time, authentic bool) {
 	if l.ended {
 		return
 	}
@@ -172,7 +187,7 @@ func (l *Leg) Push(datagram []byte, from netip.AddrPort, now time.Time) {
 		l.stats.Invalid++
 		return
 	}
-	if !l.belongs(from, now) {
+	if !l.belongs(from, now, authentic) {
 		return
 	}
 	l.last = now
@@ -240,11 +255,18 @@ func (l *Leg) audio() bool {
 
 // belongs says whether the packet is from the leg's source, and counts it when
 // it is not. It latches on to a source that begins or takes over.
-func (l *Leg) belongs(from netip.AddrPort, now time.Time) bool {
+func (l *Leg) belongs(from netip.AddrPort, now time.Time, authentic bool) bool {
 	p := &l.packet
+	if !authentic && len(l.cfg.Sources) > 0 && !slices.Contains(l.cfg.Sources, from.Addr()) {
+		l.stats.Foreign++
+		return false
+	}
 	switch {
 	case l.latched && from == l.from && p.SSRC == l.ssrc:
 		l.rival.count = 0
+		return true
+	case l.latched && authentic && p.SSRC == l.ssrc:
+		l.from, l.rival.count = from, 0
 		return true
 	case !l.audio():
 		// Only audio makes a source.
@@ -258,7 +280,7 @@ func (l *Leg) belongs(from netip.AddrPort, now time.Time) bool {
 		l.latched, l.from, l.ssrc = true, from, p.SSRC
 		l.cfg.Sink.Mark(media.Mark{Kind: media.MarkStarted, Wall: now})
 		return true
-	case now.Sub(l.last) >= l.cfg.Relatch, from == l.from && l.rivals(p):
+	case now.Sub(l.last) >= l.cfg.Relatch, l.expect.admits(from, now), (authentic || from == l.from) && l.rivals(p):
 		return l.relatch(from, now)
 	default:
 		l.stats.Foreign++
@@ -290,7 +312,7 @@ func (l *Leg) relatch(from netip.AddrPort, now time.Time) bool {
 	}
 	addFlow(&l.stats, l.flow.Stats())
 	l.flow = flow
-	l.from, l.ssrc, l.rival, l.event = from, l.packet.SSRC, rival{}, event{}
+	l.from, l.ssrc, l.rival, l.event, l.expect = from, l.packet.SSRC, rival{}, event{}, expected{}
 	l.stats.SSRCChanges++
 	l.mark(media.MarkSSRCChanged, now)
 	return true

@@ -293,6 +293,10 @@ func (b *Buffer) Position(now time.Time) int64 {
 	return b.base + max(b.end, arrival, b.pos-b.shift)
 }
 
+// Place is where the leg plays what stands at pos on the clock of Packet.Pos,
+// as things are now.
+func (b *Buffer) Place(pos int64) int64 { return pos - b.base + b.shift }
+
 // Next is the position of the next block's first sample.
 func (b *Buffer) Next() int64 { return b.pos - int64(b.outLen) }
 

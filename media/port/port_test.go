@@ -81,7 +81,7 @@ func eventually(t *testing.T, what string, ok func() bool) {
 
 func pool(t testing.TB, minPort, maxPort uint16) *Pool {
 	t.Helper()
-	p, err := NewPool(PoolConfig{Host: loopback, Min: minPort, Max: maxPort})
+	p, err := NewPool(PoolConfig{Host: loopback, Min: minPort, Max: maxPort, Rest: -1})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -100,7 +100,9 @@ type Flow struct {
 	maxSeq   uint16
 	maxExt   int64
 	firstExt int64
-	seen     window
+	// wire is what the sender's extended sequence numbers are ahead of ours.
+	wire int64
+	seen window
 	// suspect is the sequence number that would confirm a restart, or -1.
 	suspect int
 
@@ -147,6 +149,36 @@ func (f *Flow) Stats() Stats {
 	}
 	s.Jitter = time.Duration(f.jitter * float64(time.Second) / float64(f.clock))
 	return s
+}
+
+// Reception is what a receiver report says (RFC 3550, section 6.4.1).
+type Reception struct {
+	// Highest is the highest sequence number, extended by the wraps that were
+	// seen of it.
+	Highest uint32
+	// Expected and Lost count packets.
+	Expected, Lost uint64
+	// Jitter is in units of the RTP clock.
+	Jitter uint32
+}
+
+// Reception returns the state of the source's packets; ok is false before the
+// first.
+func (f *Flow) Reception() (r Reception, ok bool) {
+	if !f.started {
+		return r, false
+	}
+	expected := uint64(f.maxExt - f.firstExt + 1)
+	return Reception{
+		Highest: uint32(f.maxExt + f.wire), Expected: expected,
+		Lost: expected - f.stats.Received, Jitter: uint32(f.jitter),
+	}, true
+}
+
+// At is the position of a timestamp near the newest packet's; ok is false
+// before the first packet of media.
+func (f *Flow) At(timestamp uint32) (pos int64, ok bool) {
+	return f.position(f.extStamp + int64(int32(timestamp-f.stamp))), f.media
 }
 
 // Media places a packet that carries audio. The place is valid for Accepted
@@ -214,7 +246,7 @@ func (f *Flow) ticks(d time.Duration) int64 {
 func (f *Flow) sequence(seq uint16) (int64, Verdict) {
 	if !f.started {
 		f.started = true
-		f.maxSeq = seq
+		f.maxSeq, f.wire = seq, int64(seq)-f.maxExt
 		f.seen.advance(1)
 		f.stats.Received++
 		return f.maxExt, Accepted
