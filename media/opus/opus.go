@@ -1,9 +1,14 @@
 // Package opus decodes Opus (RFC 6716; as RTP payload RFC 7587) to speech at
-// 16 kHz, mono, with the decoder of github.com/pion/opus.
+// 16 kHz, mono, with the decoder of github.com/pion/opus: SILK, hybrid and CELT
+// in frames of 2.5 to 60 ms, mono and stereo.
 //
-// Stereo is mixed down by the decoder. What a packet of discontinuous
-// transmission leaves out is silence. The redundant copy of a lost packet that
-// its successor may carry (in-band FEC) is not used: the library skips it.
+// Packets are taken apart here and given to the library frame by frame. Frames
+// without content, with which a sender in discontinuous transmission goes on,
+// are silence; the library would read speech from them. What was lost is for
+// package jitter to conceal: the redundant copy of a packet that its successor
+// may carry (in-band FEC) is skipped by the library.
+//
+// Stereo is mixed down by the library.
 package opus
 
 import (
@@ -17,23 +22,31 @@ const (
 	Rate  = 16000
 	Clock = 48000
 
-	// maxPacket is the longest packet, 120 ms (RFC 6716, section 3.2.5).
+	// maxPacket is the longest packet, 120 ms (RFC 6716, section 3.2.5), and
+	// maxFrame the longest frame.
 	maxPacket = Rate * 120 / 1000
+	maxFrame  = Rate * 60 / 1000
 )
 
 // Decoder is the state of one stream's decoder. It is for one goroutine.
 type Decoder struct {
 	lib lib.Decoder
-	pcm [maxPacket]int16
+	// decode is lib's, but for tests.
+	decode func(in []byte, out []int16) (int, error)
+	frames framing
+	// code is one frame as a packet of its own, pcm what is in it.
+	code [1 + maxFrameSize]byte
+	pcm  [maxFrame]int16
 }
 
 // New makes a decoder in its first state.
 func New() (*Decoder, error) {
-	d, err := lib.NewDecoderWithOutput(Rate, 1)
-	if err != nil {
+	d := &Decoder{}
+	if err := d.lib.Init(Rate, 1); err != nil {
 		return nil, fmt.Errorf("opus: %w", err)
 	}
-	return &Decoder{lib: d}, nil
+	d.decode = d.lib.DecodeToInt16
+	return d, nil
 }
 
 // String is the codec's name.
@@ -48,74 +61,64 @@ func (d *Decoder) Reset() {
 	_ = d.lib.Init(Rate, 1)
 }
 
-// Samples is the number of samples at Rate that a packet holds, from its first
-// one or two bytes; 0 when it is no Opus packet.
-//
-//	config(5) | s(1) | c(2), RFC 6716, section 3.1; if c is 3:
-//	v(1) | p(1) | M(6), section 3.2.5
+// Samples is the number of samples at Rate that a packet holds; 0 when it is no
+// Opus packet.
 func (d *Decoder) Samples(src []byte) int {
-	if len(src) == 0 {
+	if d.frames.split(src) != nil {
 		return 0
 	}
-	frames := 2
-	switch src[0] & 3 {
-	case 0:
-		frames = 1
-	case 3:
-		if len(src) < 2 {
-			return 0
-		}
-		frames = int(src[1] & 63)
-	}
-	n := frames * frameSamples(src[0]>>3)
-	if n > maxPacket {
-		return 0
-	}
-	return n
-}
-
-// frameSamples is the length of one frame of a configuration (RFC 6716, table
-// 2), in samples at Rate.
-func frameSamples(config byte) int {
-	const ms = Rate / 1000
-	switch {
-	case config < 12 && config%4 == 3: // SILK: 10, 20, 40, 60 ms
-		return 60 * ms
-	case config < 12:
-		return 10 * ms << (config % 4)
-	case config < 16: // hybrid: 10, 20 ms
-		return 10 * ms << (config % 2)
-	default: // CELT: 2.5, 5, 10, 20 ms
-		return 5 * ms / 2 << (config % 4)
-	}
+	return d.frames.count * frameSamples(src[0])
 }
 
 // Decode writes the samples of the packet src to dst and returns their number.
-// A packet that cannot be decoded is an error and leaves dst alone.
-func (d *Decoder) Decode(dst []int16, src []byte) (n int, err error) {
-	want := d.Samples(src)
-	switch {
-	case want == 0:
-		return 0, fmt.Errorf("opus: %d bytes are no packet (RFC 6716, section 3)", len(src))
-	case len(dst) < want:
+// A packet that is none, or does not fit into dst, is an error; a frame in it
+// that the library cannot decode is silence, unless none of them can be.
+func (d *Decoder) Decode(dst []int16, src []byte) (int, error) {
+	if err := d.frames.split(src); err != nil {
+		return 0, err
+	}
+	each := frameSamples(src[0])
+	if want := d.frames.count * each; len(dst) < want {
 		return 0, fmt.Errorf("opus: %d samples do not fit into a buffer of %d", want, len(dst))
 	}
-	if len(src) == 1 {
-		clear(dst[:want])
-		return want, nil
+	n, failed := 0, 0
+	var reason error
+	at := d.frames.start
+	for _, size := range d.frames.size[:d.frames.count] {
+		frame := src[at : at+int(size)]
+		at += int(size)
+		out := dst[n : n+each]
+		n += each
+		if err := d.frame(out, src[0], frame); err != nil {
+			clear(out)
+			reason = err
+			failed++
+		}
+	}
+	if failed == d.frames.count {
+		return 0, reason
+	}
+	return n, nil
+}
+
+// frame decodes one frame of the packet that begins with toc.
+func (d *Decoder) frame(out []int16, toc byte, frame []byte) (err error) {
+	if len(frame) <= 1 {
+		clear(out)
+		return nil
 	}
 	defer func() {
 		if r := recover(); r != nil {
 			d.Reset()
-			n, err = 0, fmt.Errorf("opus: the library gave up on a packet of %d bytes: %v", len(src), r)
+			err = fmt.Errorf("opus: the library gave up on a frame of %d bytes: %v", len(frame), r)
 		}
 	}()
-	n, err = d.lib.DecodeToInt16(src, d.pcm[:])
+	d.code[0] = toc &^ 3
+	size := 1 + copy(d.code[1:], frame)
+	n, err := d.decode(d.code[:size], d.pcm[:])
 	if err != nil {
-		return 0, fmt.Errorf("opus: %w", err)
+		return fmt.Errorf("opus: a frame of %d bytes: %w", len(frame), err)
 	}
-	if n > len(dst) {
-		return 0, fmt.Errorf("opus: a packet of %d samples turned out to hold %d", want, n)
-	}
-	return copy(dst, d.pcm[:n]), nil
+	clear(out[copy(out, d.pcm[:n]):])
+	return nil
 }
