@@ -11,7 +11,7 @@ func house() Rules {
 		Domains: []string{"media", "asr", "voiceprint", "kb", "guidance", "bench"},
 		Edges:   []string{"guidance asr"},
 		Pure: []string{
-			"media", "media/rtpflow", "media/jitter", "media/g711", "media/g722", "media/l16", "media/opus", "media/codec", "media/resample", "media/bridge", "media/srtp", "media/report", "media/feed", "media/fork",
+			"media", "media/rtpflow", "media/jitter", "media/g711", "media/g722", "media/l16", "media/opus", "media/codec", "media/resample", "media/bridge", "media/srtp", "media/report", "media/sdp", "media/siprec", "media/feed", "media/fork",
 			"asr", "asr/vad", "asr/text", "asr/written", "asr/stable", "asr/failover", "asr/whisper/model/...", "asr/whisper/opinion",
 			"guidance", "guidance/intent", "guidance/playbook",
 			"bench", "bench/wer", "bench/nonspeech",
@@ -24,6 +24,7 @@ func house() Rules {
 			"github.com/pion/transport":      {"media/srtp"},
 			"github.com/pion/opus":           {"media/opus"},
 			"github.com/zaf/g711":            {"media/g711", "internal/wav"},
+			"github.com/emiago/sipgo":        {"media/sip"},
 			"github.com/gorilla/websocket":   {"guidance/push", "asr/remote/vosk", "media/fork/server"},
 			"github.com/blevesearch":         {"kb"},
 			"github.com/spf13/cobra":         {"cmd/sidetone"},
