@@ -24,11 +24,13 @@ const (
 
 // Said is a run of words that somebody spoke, the proof behind a card.
 type Said struct {
-	// Role is who spoke: "agent", "customer" or "unknown".
+	// Leg is the leg it was said on, Role who spoke: "agent", "customer" or
+	// "unknown".
+	Leg  string `json:"leg"`
 	Role string `json:"role"`
 	// Text is the words as recognised.
 	Text string `json:"text"`
-	// Utterance is the number of the role's utterance.
+	// Utterance is the number of the leg's utterance.
 	Utterance int `json:"utterance"`
 	// StartMS and EndMS are milliseconds since the call began.
 	StartMS int64 `json:"start_ms"`

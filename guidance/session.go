@@ -353,7 +353,7 @@ func (s *Session) said(l *leg, words []Ref) []Said {
 			out[n].EndMS = end
 			continue
 		}
-		out = append(out, Said{Role: l.Role, Text: w.Text, Utterance: w.Utterance, StartMS: start, EndMS: end})
+		out = append(out, Said{Leg: l.ID, Role: l.Role, Text: w.Text, Utterance: w.Utterance, StartMS: start, EndMS: end})
 	}
 	return out
 }

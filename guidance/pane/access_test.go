@@ -17,7 +17,7 @@ func accessible(t *testing.T, b context.Context) {
 	p.startCall()
 	p.say("customer", 1, 1, -1, 1000, "I lost my card")
 	p.card("k1", "Block the card", 50, guidance.Why{
-		Words: []guidance.Said{{Role: "customer", Text: "lost my card", Utterance: 1, StartMS: 1300, EndMS: 2180}}, Rule: "r",
+		Words: []guidance.Said{{Leg: "customer", Role: "customer", Text: "lost my card", Utterance: 1, StartMS: 1300, EndMS: 2180}}, Rule: "r",
 	})
 	p.marked("Block the card")
 	p.press("/", "f", "e", "e")

@@ -70,6 +70,13 @@ type reports struct {
 	mu      sync.Mutex
 	painted []push.Painted
 	acted   []push.Acted
+	pauses  []string
+}
+
+func (r *reports) Pause(agent, call string, paused bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.pauses = append(r.pauses, fmt.Sprintf("%s %s %t", agent, call, paused))
 }
 
 func (r *reports) Painted(p push.Painted) {
@@ -346,7 +353,7 @@ func (p *page) startCall() {
 // say brings words of the call "c1", 300 ms each from at on; stable < 0 is a
 // final.
 func (p *page) say(role string, no, rev, stable int, at int64, text string) {
-	u := push.Utterance{Role: role, No: no, Revision: rev, Final: stable < 0, Stable: stable, StartMS: at}
+	u := push.Utterance{Leg: role, Role: role, No: no, Revision: rev, Final: stable < 0, Stable: stable, StartMS: at}
 	for _, w := range strings.Fields(text) {
 		u.Words = append(u.Words, push.Word{Text: w, StartMS: at, EndMS: at + 280})
 		at += 300

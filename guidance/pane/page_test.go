@@ -22,7 +22,7 @@ func TestPage(t *testing.T) {
 		name string
 		run  func(*testing.T, context.Context)
 	}{
-		{"Call", call}, {"Transcript", transcript}, {"Written", writtenForms}, {"WrittenDark", writtenDark}, {"Scroll", scroll}, {"Cards", cards}, {"Keys", keys}, {"Mark", mark},
+		{"Call", call}, {"Transcript", transcript}, {"Written", writtenForms}, {"WrittenDark", writtenDark}, {"Pause", pausing}, {"PauseDark", pausingDark}, {"Swap", swapping}, {"Scroll", scroll}, {"Cards", cards}, {"Keys", keys}, {"Mark", mark},
 		{"TwoPanes", twoPanes}, {"Search", searching}, {"Reconnect", reconnect}, {"Injection", injection}, {"Themes", themes},
 		{"Chinese", chinese}, {"Keyboard", keyboard}, {"Accessible", accessible}, {"Narrow", narrow}, {"Index", index},
 	} {
@@ -92,7 +92,7 @@ func transcript(t *testing.T, b context.Context) {
 
 // sayWritten brings an utterance some of whose words have a written form.
 func (p *page) sayWritten(rev, stable int) {
-	u := push.Utterance{Role: "customer", No: 1, Revision: rev, Final: stable < 0, Stable: stable, StartMS: 1000}
+	u := push.Utterance{Leg: "customer", Role: "customer", No: 1, Revision: rev, Final: stable < 0, Stable: stable, StartMS: 1000}
 	for i, w := range strings.Fields("You charged me twenty five dollars on March twenty third, twice, for seven.") {
 		at := 1000 + int64(i)*300
 		u.Words = append(u.Words, push.Word{Text: w, StartMS: at, EndMS: at + 280})
@@ -131,7 +131,7 @@ func showWritten(p *page) {
 	same(p, `document.querySelector("#scroll").scrollWidth <= document.querySelector("#scroll").clientWidth && document.querySelector(".written .vh").getBoundingClientRect().width <= 1`, true)
 	same(p, contrast, "")
 	// A card that points at one of the words marks the form that stands for it.
-	p.card("k1", "Refund the fee", 50, guidance.Why{Words: []guidance.Said{{Role: "customer", Text: "five dollars", Utterance: 1, StartMS: 2200, EndMS: 2780}}, Rule: "r"})
+	p.card("k1", "Refund the fee", 50, guidance.Why{Words: []guidance.Said{{Leg: "customer", Role: "customer", Text: "five dollars", Utterance: 1, StartMS: 2200, EndMS: 2780}}, Rule: "r"})
 	p.marked("Refund the fee")
 	p.press("y")
 	p.wait(`document.querySelector("mark .form")?.textContent === "$25" && document.querySelectorAll("mark").length === 1`)
@@ -168,7 +168,7 @@ func cards(t *testing.T, b context.Context) {
 	p.startCall()
 	p.say("customer", 1, 1, -1, 2000, "Hello I think I lost my card today")
 	p.card("k1", "Block the card", 50, guidance.Why{
-		Words: []guidance.Said{{Role: "customer", Text: "lost my card", Utterance: 1, StartMS: 3200, EndMS: 4080}},
+		Words: []guidance.Said{{Leg: "customer", Role: "customer", Text: "lost my card", Utterance: 1, StartMS: 3200, EndMS: 4080}},
 		Rule:  "lost-card", Intent: "replace_card", Element: "card-replace", Version: 4,
 	})
 	p.wait(`document.querySelector("#cards .card h3")?.textContent === "Block the card"`)
@@ -353,11 +353,11 @@ func injection(t *testing.T, b context.Context) {
 	p.hub.Leg("c1", push.Leg{ID: "z", Role: evil, State: push.LegState(evil), Identity: evil})
 	p.say("customer", 1, 1, 1, 1000, evil)
 	p.say("agent", 1, 1, -1, 2000, evil)
-	p.hub.Utterance("c1", push.Utterance{Role: evil, No: 1, Revision: 1, Final: true, Words: []push.Word{{Text: evil, EndMS: 1}}})
+	p.hub.Utterance("c1", push.Utterance{Leg: evil, Role: evil, No: 1, Revision: 1, Final: true, Words: []push.Word{{Text: evil, EndMS: 1}}})
 	p.hub.Card(guidance.Card{
 		ID: `k"><img src=x onerror="window.pwned=1">`, Call: "c1", Kind: guidance.Kind(evil), Title: evil, Body: evil, Steps: []string{evil}, Language: evil,
 		Why: guidance.Why{
-			Words: []guidance.Said{{Role: "customer", Text: evil, Utterance: 1, StartMS: 1000, EndMS: 9000}},
+			Words: []guidance.Said{{Leg: "customer", Role: "customer", Text: evil, Utterance: 1, StartMS: 1000, EndMS: 9000}},
 			Note:  evil, Rule: evil, Intent: evil, Element: evil,
 		}, Priority: 1, Born: time.Now(),
 	})
@@ -403,7 +403,7 @@ func themes(t *testing.T, b context.Context) {
 	for i, kind := range []guidance.Kind{guidance.Answer, guidance.Action, guidance.Script, guidance.Checklist, guidance.Compliance, guidance.Offer, guidance.Alert} {
 		p.hub.Card(guidance.Card{
 			ID: fmt.Sprint(i), Call: "c1", Kind: kind, Title: "A card", Body: "To say", Steps: []string{"One"}, Priority: 90 - i, Born: time.Now(),
-			Why: guidance.Why{Words: []guidance.Said{{Role: "customer", Text: "lost", Utterance: 1, StartMS: 1300, EndMS: 1500}}, Note: "A note", Rule: "r"},
+			Why: guidance.Why{Words: []guidance.Said{{Leg: "customer", Role: "customer", Text: "lost", Utterance: 1, StartMS: 1300, EndMS: 1500}}, Note: "A note", Rule: "r"},
 		})
 	}
 	p.wait(`document.querySelectorAll("#cards .card").length === 7`)
@@ -445,7 +445,7 @@ func chinese(t *testing.T, b context.Context) {
 	same(p, `document.documentElement.lang`, "zh-Hans")
 	p.startCall()
 	p.say("customer", 1, 1, -1, 1000, "我的 银行卡 丢了 card lost")
-	p.card("k1", "冻结银行卡", 50, guidance.Why{Words: []guidance.Said{{Role: "customer", Text: "丢了", Utterance: 1, StartMS: 1600, EndMS: 1880}}, Rule: "lost-card"})
+	p.card("k1", "冻结银行卡", 50, guidance.Why{Words: []guidance.Said{{Leg: "customer", Role: "customer", Text: "丢了", Utterance: 1, StartMS: 1600, EndMS: 1880}}, Rule: "lost-card"})
 	p.marked("冻结银行卡")
 	same(p, `document.querySelector(".line .text").textContent`, "我的银行卡丢了 card lost")
 	english := `[...document.querySelectorAll("[data-t], .acts button, .kind, .who, .leg-state, #link-text, #call-state, #theme")].filter((e) => !/\p{Script=Han}/u.test(e.textContent)).map((e) => e.outerHTML).join()`
@@ -463,11 +463,11 @@ func keyboard(t *testing.T, b context.Context) {
 	p := open(t, b)
 	p.startCall()
 	p.say("customer", 1, 1, -1, 1000, "I lost my card")
-	p.card("k1", "Block the card", 50, guidance.Why{Words: []guidance.Said{{Role: "customer", Text: "lost my card", Utterance: 1, StartMS: 1300, EndMS: 2180}}, Rule: "r"})
+	p.card("k1", "Block the card", 50, guidance.Why{Words: []guidance.Said{{Leg: "customer", Role: "customer", Text: "lost my card", Utterance: 1, StartMS: 1300, EndMS: 2180}}, Rule: "r"})
 	p.card("k2", "Offer alerts", 20, guidance.Why{Note: "because", Rule: "r"})
 	p.marked("Block the card")
 	want := []string{
-		"skip", "language", "theme", "help-open", "scroll", "query",
+		"skip", "pause", "language", "theme", "help-open", "scroll", "query",
 		"Block the card/title", "Block the card/why0", "Block the card/used", "Block the card/dismissed", "Block the card/wrong",
 		"Offer alerts/title", "Offer alerts/used", "Offer alerts/dismissed", "Offer alerts/wrong",
 	}
@@ -511,7 +511,7 @@ func narrow(t *testing.T, b context.Context) {
 			p.say("customer", i, 1, -1, int64(i)*1000, "Something-rather-long-without-a-space-that-must-not-push-the-page-apart "+strings.Repeat("x", 90))
 		}
 		p.card("k1", "Block the card and "+strings.Repeat("y", 60), 50, guidance.Why{
-			Words: []guidance.Said{{Role: "customer", Text: strings.Repeat("word ", 20), Utterance: 1, StartMS: 1300, EndMS: 2180}}, Rule: strings.Repeat("rule", 30),
+			Words: []guidance.Said{{Leg: "customer", Role: "customer", Text: strings.Repeat("word ", 20), Utterance: 1, StartMS: 1300, EndMS: 2180}}, Rule: strings.Repeat("rule", 30),
 		})
 		p.card("k2", "Offer alerts", 20, guidance.Why{Note: "because", Rule: "r"})
 		p.wait(`document.querySelectorAll("#cards .card").length === 2 && document.querySelectorAll(".line").length === 20`)
@@ -538,4 +538,48 @@ func index(t *testing.T, b context.Context) {
 	p.press("李", "/", "伟", "Enter")
 	p.wait(`location.pathname === "/agent/%E6%9D%8E%2F%E4%BC%9F" && document.querySelector("#agent")?.textContent === "李/伟"`)
 	p.wait(`document.querySelector("#link").dataset.state === "connected"`)
+}
+
+func pausing(t *testing.T, b context.Context) { showPause(open(t, b)) }
+
+func pausingDark(t *testing.T, b context.Context) {
+	p := open(t, b)
+	p.media("prefers-color-scheme", "dark")
+	showPause(p)
+}
+
+// showPause pauses a call by the key and resumes it by the button; a bad line is
+// named.
+func showPause(p *page) {
+	same(p, `document.querySelector("#pause").hidden && document.querySelector("#paused").hidden`, true)
+	p.startCall()
+	p.wait(`!document.querySelector("#pause").hidden`)
+	p.press("p")
+	p.waitFor("the pause", func() bool { p.report.mu.Lock(); defer p.report.mu.Unlock(); return len(p.report.pauses) == 1 })
+	p.hub.Paused("c1", "asked for by maria")
+	p.wait(`!document.querySelector("#paused").hidden`)
+	same(p, `document.querySelector("#paused").textContent`, "Paused (asked for by maria). Nothing of the call is heard, shown or kept until you resume.")
+	same(p, `document.querySelector("#pause").textContent + document.querySelector("#pause").getAttribute("aria-pressed")`, "Resumetrue")
+	p.hub.Leg("c1", push.Leg{ID: "c", Role: "customer", State: push.LegLive, RoleReason: "label 2", Quality: &push.Quality{Loss: 6.25, JitterMS: 30, Level: -31, Poor: "loss"}})
+	p.wait(`document.querySelector("#legs .poor")`)
+	same(p, `document.querySelector("#legs .customer").title`, "Customer: live\nRole: label 2\nLoss 6.3 %, jitter 30 ms, level -31 dBFS")
+	same(p, contrast, "")
+	same(p, `document.querySelector("#pause").click() === undefined`, true)
+	p.waitFor("the end of the pause", func() bool { p.report.mu.Lock(); defer p.report.mu.Unlock(); return len(p.report.pauses) == 2 })
+	if got := strings.Join(p.report.pauses, ", "); got != "maria c1 true, maria c1 false" {
+		p.t.Errorf("asked for %q", got)
+	}
+}
+
+// swapping shows what was said under the names of the new roles.
+func swapping(t *testing.T, b context.Context) {
+	p := open(t, b)
+	p.startCall()
+	p.say("agent", 1, 1, -1, 500, "I lost my card.")
+	p.say("customer", 1, 1, -1, 2500, "Good morning.")
+	p.wait(`document.querySelectorAll(".line").length === 2`)
+	p.hub.Leg("c1", push.Leg{ID: "agent", Role: "customer", State: push.LegLive})
+	p.hub.Leg("c1", push.Leg{ID: "customer", Role: "agent", State: push.LegLive})
+	p.wait(`[...document.querySelectorAll(".line .who")].map((l) => l.textContent).join() === "Customer,Agent"`)
+	same(p, `document.querySelectorAll(".line.customer .text")[0].textContent`, "I lost my card.")
 }

@@ -143,6 +143,11 @@ func (h *Hub) join(p *pane) snapshot {
 	}
 	r := h.rooms[p.agent]
 	r.panes[p] = struct{}{}
+	return r.snapshot()
+}
+
+// snapshot is everything that the panes of a room show.
+func (r *room) snapshot() snapshot {
 	s := snapshot{"snapshot", make([]callView, 0, len(r.calls))}
 	for _, c := range r.calls {
 		s.Calls = append(s.Calls, c.view())
@@ -421,6 +426,8 @@ func (p *pane) receive(kind int, b []byte, now time.Time) {
 		p.acknowledge(m, now)
 	case "action":
 		p.act(m, now)
+	case "pause":
+		p.pause(m)
 	case "search":
 		p.search(m)
 	case "ping":

@@ -54,6 +54,9 @@ type Listener interface {
 	Painted(Painted)
 	// Acted is called when an agent uses, dismisses or refuses a card.
 	Acted(Acted)
+	// Pause is called when an agent wants nothing of a call of theirs to be
+	// heard, or to be heard again; the answer is Hub.Paused.
+	Pause(agent, call string, paused bool)
 }
 
 // Searcher finds elements of the knowledge base. Calls run at the same time,
@@ -258,6 +261,44 @@ func (h *Hub) CallStarted(c Call) error {
 	h.calls[c.ID] = k
 	h.toPanes(k, callStarted{"call_started", c})
 	return nil
+}
+
+// Move gives a running call to another agent. The panes of the one before are
+// told that it has ended for them.
+func (h *Hub) Move(callID, agent string, at time.Time) error {
+	if agent == "" {
+		return fmt.Errorf("push: call %q cannot go to an agent without a name", callID)
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	c := h.calls[callID]
+	if c == nil || c.ended != nil {
+		return fmt.Errorf("push: call %q is not running", callID)
+	}
+	before := c.info.Agent
+	if before == agent {
+		return nil
+	}
+	h.toPanes(c, callEnded{"call_ended", callID, ending{at, "moved", "taken over by " + agent}})
+	old := h.rooms[before]
+	old.calls = slices.DeleteFunc(old.calls, func(o *call) bool { return o == c })
+	h.sweep(before)
+	c.info.Agent = agent
+	r := h.room(agent)
+	r.calls = append(r.calls, c)
+	for p := range r.panes {
+		p.send(r.snapshot())
+	}
+	return nil
+}
+
+// Paused says that nothing of a call is heard and why, or with an empty reason
+// that it is heard again.
+func (h *Hub) Paused(callID, reason string) {
+	h.update(callID, func(c *call) {
+		c.info.Paused = reason
+		h.toPanes(c, pausedChanged{"paused", callID, reason})
+	})
 }
 
 // Leg adds a leg to a call or changes the one with the same ID.

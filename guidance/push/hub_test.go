@@ -717,3 +717,88 @@ func BenchmarkUtterance(b *testing.B) {
 		h.Utterance("c", u)
 	}
 }
+
+// TestRoles gives what was said on a leg to its new role.
+func TestRoles(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHub(t, Config{})
+		start(t, h, "c1", "maria")
+		u := say(1, 1, true, "hello there")
+		h.Utterance("c1", u)
+		h.Leg("c1", Leg{ID: "customer", Role: "agent", State: LegLive, RoleReason: "swapped"})
+		p := pipes(t, h)("maria")
+		p.want("hello")
+		s := p.want("snapshot").Calls[0]
+		if got := s.Utterances[0]; got.Role != "agent" || got.Leg != "customer" {
+			t.Errorf("the utterance is %+v", got)
+		}
+		p.conn.Close()
+	})
+}
+
+// TestMove takes a running call to another agent, with all that was said.
+func TestMove(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHub(t, Config{})
+		connect := pipes(t, h)
+		maria, omar := connect("maria"), connect("omar")
+		maria.open()
+		omar.open()
+		start(t, h, "c1", "maria")
+		maria.want("call_started")
+		h.Utterance("c1", say(1, 1, true, "hello there"))
+		maria.want("utterance")
+		if err := h.Move("c1", "omar", time.Now()); err != nil {
+			t.Fatal(err)
+		}
+		if m := maria.want("call_ended"); m.State != "moved" {
+			t.Errorf("maria is told %+v", m)
+		}
+		s := omar.want("snapshot")
+		if len(s.Calls) != 1 || len(s.Calls[0].Utterances) != 1 || s.Calls[0].Agent != "omar" || s.Calls[0].Ended != nil {
+			t.Errorf("omar sees %+v", s.Calls)
+		}
+		h.Utterance("c1", say(2, 1, true, "and now"))
+		omar.want("utterance")
+		if err := h.Move("c1", "omar", time.Now()); err != nil {
+			t.Errorf("to the agent who has it: %v", err)
+		}
+		for call, agent := range map[string]string{"c1": "", "c2": "maria"} {
+			if err := h.Move(call, agent, time.Now()); err == nil {
+				t.Errorf("call %q went to %q", call, agent)
+			}
+		}
+		maria.conn.Close()
+		omar.conn.Close()
+	})
+}
+
+// TestPause lets an agent pause their own call, and no other.
+func TestPause(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newListener()
+		h := newHub(t, Config{Listener: l})
+		p := pipes(t, h)("maria")
+		p.open()
+		start(t, h, "c1", "maria")
+		start(t, h, "c2", "omar")
+		p.want("call_started")
+		p.send(`{"type":"pause","call":"c1","paused":true}`)
+		if got := <-l.pauses; got != "maria c1 true" {
+			t.Errorf("the listener was told %q", got)
+		}
+		h.Paused("c1", "asked for by maria")
+		if m := p.want("paused"); m.Paused != "asked for by maria" {
+			t.Errorf("the pane was told %+v", m)
+		}
+		p.send(`{"type":"pause","call":"c2","paused":true}`)
+		if m := p.want("error"); m.Code != "unknown_call" || m.About != "pause" {
+			t.Errorf("another agent's call: %+v", m)
+		}
+		p.send(`{"type":"pause"}`)
+		if m := p.want("error"); m.Code != "bad_message" {
+			t.Errorf("no call: %+v", m)
+		}
+		p.conn.Close()
+	})
+}

@@ -25,6 +25,7 @@ type inbound struct {
 	ID         int64   `json:"id"`
 	Text       string  `json:"text"`
 	Language   string  `json:"language"`
+	Paused     bool    `json:"paused"`
 }
 
 // parseInbound reads one message of a pane. On an error the message holds what
@@ -62,9 +63,13 @@ func (m *inbound) validate() error {
 		if !isLanguage(m.Language) {
 			return fmt.Errorf("search: language %.20q is not a tag such as \"en\"", m.Language)
 		}
+	case "pause":
+		if m.Call == "" || len(m.Call) > maxName {
+			return fmt.Errorf("pause: call must have 1 to %d bytes", maxName)
+		}
 	case "ping":
 	default:
-		return fmt.Errorf("type %.20q: want \"ack\", \"action\", \"search\" or \"ping\"", m.Type)
+		return fmt.Errorf("type %.20q: want \"ack\", \"action\", \"pause\", \"search\" or \"ping\"", m.Type)
 	}
 	if m.ID < 0 {
 		return fmt.Errorf("%s: id %d is negative", m.Type, m.ID)

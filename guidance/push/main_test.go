@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -125,6 +126,8 @@ type message struct {
 	Utterance, Revision                                             int
 	Final                                                           bool
 	ID                                                              int64
+	Paused                                                          string
+	Leg                                                             any
 	Words                                                           []Word
 	Results                                                         []Result
 	Calls                                                           []callView
@@ -202,7 +205,7 @@ func start(t *testing.T, h *Hub, id, agent string) time.Time {
 }
 
 func say(no, rev int, final bool, text string) Utterance {
-	u := Utterance{Role: "customer", No: no, Revision: rev, Final: final}
+	u := Utterance{Leg: "customer", Role: "customer", No: no, Revision: rev, Final: final}
 	for i, w := range strings.Fields(text) {
 		u.Words = append(u.Words, Word{Text: w, StartMS: int64(i) * 300, EndMS: int64(i)*300 + 250})
 	}
@@ -218,13 +221,17 @@ func aCard(call, id string) guidance.Card {
 type listener struct {
 	painted chan Painted
 	acted   chan Acted
+	pauses  chan string
 }
 
 func newListener() *listener {
-	return &listener{make(chan Painted, 64), make(chan Acted, 64)}
+	return &listener{make(chan Painted, 64), make(chan Acted, 64), make(chan string, 64)}
 }
 func (l *listener) Painted(p Painted) { l.painted <- p }
 func (l *listener) Acted(a Acted)     { l.acted <- a }
+func (l *listener) Pause(agent, call string, paused bool) {
+	l.pauses <- fmt.Sprintf("%s %s %t", agent, call, paused)
+}
 
 // rawRequest speaks HTTP by hand and returns the status.
 func rawRequest(t *testing.T, addr, request string) int {

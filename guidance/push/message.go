@@ -16,7 +16,9 @@ import (
 //	hello           first message: server time, version, language
 //	snapshot        second message: everything the pane shows; replaces all
 //	call_started    a call of this agent begins
-//	leg             a leg was added to a call or changed its state
+//	leg             a leg was added to a call or changed its state, its role or
+//	                its quality; what was said on it is the new role's
+//	paused          nothing of the call is heard from now on, or it is again
 //	utterance       a partial or final; final without words withdraws it
 //	card            a card to show
 //	card_withdrawn  a card turned out to be wrong and leaves
@@ -30,6 +32,7 @@ import (
 //
 //	{"type":"ack","call":"c1","card":"k1","received_ms":1203.1,"painted_ms":1231.4}
 //	{"type":"action","call":"c1","card":"k1","action":"used"}
+//	{"type":"pause","call":"c1","paused":true}
 //	{"type":"search","id":7,"text":"overdraft fee","language":"en"}
 //	{"type":"ping","id":3}
 //
@@ -43,6 +46,8 @@ type Call struct {
 	Agent   string    `json:"agent"`
 	Started time.Time `json:"started"`
 	Legs    []Leg     `json:"legs"`
+	// Paused is why nothing of the call is heard; empty: it is.
+	Paused string `json:"paused,omitempty"`
 }
 
 // Leg is one party's audio as the pane shows it.
@@ -53,6 +58,25 @@ type Leg struct {
 	Identity string `json:"identity,omitempty"`
 	// State is one of LegWaiting, LegLive, LegHeld, LegEnded.
 	State LegState `json:"state"`
+	// RoleReason is how the role is known.
+	RoleReason string `json:"role_reason,omitempty"`
+	// Quality is there once audio has come.
+	Quality *Quality `json:"quality,omitempty"`
+}
+
+// Quality is how well a leg's audio arrives.
+type Quality struct {
+	// Loss is the share of packets that were lost, in percent; Concealed that of
+	// the audio that had to be made up.
+	Loss      float64 `json:"loss_pct"`
+	Concealed float64 `json:"concealed_pct"`
+	JitterMS  float64 `json:"jitter_ms"`
+	// Level is that of the speech in dBFS, Clipped the share of samples at the
+	// limit in percent.
+	Level   float64 `json:"level_dbfs"`
+	Clipped float64 `json:"clipped_pct"`
+	// Poor says that recognition suffers, and what of.
+	Poor string `json:"poor,omitempty"`
 }
 
 // LegState says whether a leg carries audio.
@@ -69,8 +93,9 @@ const (
 // Utterance is what one role is believed to say, as in asr.Hypothesis, with
 // times on the call clock.
 type Utterance struct {
-	// Role is "agent", "customer" or "unknown"; together with No it names the
-	// utterance within the call.
+	// Leg and No name the utterance within the call. Role is the leg's:
+	// "agent", "customer" or "unknown".
+	Leg  string `json:"leg"`
 	Role string `json:"role"`
 	No   int    `json:"utterance"`
 	// Revision counts from 1; an older one than the last is ignored.
@@ -178,6 +203,11 @@ type (
 		Call string `json:"call"`
 		Utterance
 	}
+	pausedChanged struct {
+		Type   string `json:"type"`
+		Call   string `json:"call"`
+		Paused string `json:"paused"`
+	}
 	newCard struct {
 		Type string `json:"type"`
 		cardView
@@ -212,7 +242,7 @@ type (
 	problem struct {
 		Type string `json:"type"`
 		// Code is for programs: "bad_message", "too_fast", "unknown_card",
-		// "search_failed", "search_off".
+		// "unknown_call", "search_failed", "search_off".
 		Code string `json:"code"`
 		// About is the type of the message that was refused, if known, and ID
 		// its id, if it has one.

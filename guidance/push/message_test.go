@@ -22,14 +22,15 @@ func TestMessages(t *testing.T) {
 		ID: "c1-1", Call: "c1", Kind: guidance.Action, Title: "Block and replace the card", Body: "I am blocking your card now.",
 		Steps: []string{"Confirm identity", "Cards > Block > Lost"}, Language: "en",
 		Why: guidance.Why{
-			Words: []guidance.Said{{Role: "customer", Text: "lost my card", Utterance: 2, StartMS: 4100, EndMS: 4900}},
+			Words: []guidance.Said{{Leg: "l2", Role: "customer", Text: "lost my card", Utterance: 2, StartMS: 4100, EndMS: 4900}},
 			Rule:  "lost-card", Intent: "replace_card", Element: "card-replace", Version: 4,
 		},
 		Priority: 80, Born: at, Expires: at.Add(2 * time.Minute), Key: "card-replace",
 	}
-	legs := []Leg{{"l1", "agent", "sip:maria@bank.example", LegLive}, {"l2", "customer", "", LegHeld}}
-	c := Call{"c1", "maria", at, legs}
-	u := Utterance{"customer", 2, 3, false, []Word{{"I", 3900, 4000, nil}, {"lost", 4100, 4400, nil}, {"five", 4500, 4600, &Written{"$5", 2}}, {"dollars", 4600, 4900, nil}}, 1, 3900, 4900}
+	quality := &Quality{Loss: 4.5, Concealed: 3.25, JitterMS: 12.5, Level: -23.5, Clipped: 0.1, Poor: "loss"}
+	legs := []Leg{{"l1", "agent", "sip:maria@bank.example", LegLive, "announced by the API", quality}, {ID: "l2", Role: "customer", State: LegHeld}}
+	c := Call{"c1", "maria", at, legs, "asked for by maria"}
+	u := Utterance{"l2", "customer", 2, 3, false, []Word{{"I", 3900, 4000, nil}, {"lost", 4100, 4400, nil}, {"five", 4500, 4600, &Written{"$5", 2}}, {"dollars", 4600, 4900, nil}}, 1, 3900, 4900}
 	view := cardView{Card: k, State: Live}
 	messages := map[string]any{
 		"hello":        hello{"hello", 1, "maria", at, "v0.1.0", "en"},
@@ -46,6 +47,7 @@ func TestMessages(t *testing.T) {
 		"card_state":     cardState{"card_state", "c1", "c1-1", Used},
 		"call_ended":     callEnded{"call_ended", "c1", ending{at, "timed out", "no packet for 30s"}},
 		"search_results": searchResults{"search_results", 7, []Result{{"fee", 3, "en", "Overdraft fee", "It is five pounds.", "Waive one a year.", []string{"Look it up"}}}},
+		"paused":         pausedChanged{"paused", "c1", "asked for by maria"},
 		"pong":           pong{"pong", 3, at},
 		"error":          problem{"error", "bad_message", "search", 7, "search: text has 0 characters, want 1 to 200"},
 	}

@@ -97,6 +97,20 @@ func (p *pane) act(m inbound, now time.Time) {
 	}
 }
 
+// pause passes on that the agent wants to pause one of their calls.
+func (p *pane) pause(m inbound) {
+	h := p.hub
+	h.mu.Lock()
+	c := h.calls[m.Call]
+	ours := c != nil && c.info.Agent == p.agent && c.ended == nil
+	h.mu.Unlock()
+	if !ours || h.cfg.Listener == nil {
+		p.answer(problem{Code: "unknown_call", About: m.Type, Text: "no such running call of this agent"})
+		return
+	}
+	h.cfg.Listener.Pause(p.agent, m.Call, m.Paused)
+}
+
 // query is a search under way; ctx ends when a later one replaces it.
 type query struct {
 	inbound

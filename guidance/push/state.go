@@ -29,7 +29,7 @@ type card struct {
 func (c *call) put(u Utterance, limit int) bool {
 	for i := len(c.utterances) - 1; i >= 0; i-- {
 		old := &c.utterances[i]
-		if old.Role != u.Role || old.No != u.No {
+		if old.Leg != u.Leg || old.No != u.No {
 			continue
 		}
 		if old.Final || !u.Final && u.Revision <= old.Revision {
@@ -72,6 +72,11 @@ func (c *call) addCard(g guidance.Card, limit int) bool {
 // setLeg adds a leg or replaces the one with the same ID. The slice is never
 // changed in place: messages on their way to panes share it.
 func (c *call) setLeg(l Leg) {
+	for i := range c.utterances {
+		if u := &c.utterances[i]; u.Leg == l.ID {
+			u.Role = l.Role
+		}
+	}
 	legs := slices.Clone(c.info.Legs)
 	if i := slices.IndexFunc(legs, func(o Leg) bool { return o.ID == l.ID }); i >= 0 {
 		legs[i] = l

@@ -42,6 +42,7 @@ function receive(m) {
     case "hello": suggest(m.language); retranslate(); break;
     case "snapshot": snapshot(m); break;
     case "call_started": started(m.call); break;
+    case "paused": if (calls.has(m.call)) { calls.get(m.call).paused = m.paused; if (m.call === shown) state(); } break;
     case "leg": if (calls.has(m.call)) leg(calls.get(m.call), m.leg); break;
     case "utterance": utterance(m); break;
     case "card": card(m); break;
@@ -58,8 +59,8 @@ function receive(m) {
 
 function keep(c) {
   const call = {
-    id: c.id, started: Date.parse(c.started), legs: c.legs ?? [], ended: c.ended ?? null, earlier: c.earlier ?? 0,
-    utterances: new Map((c.utterances ?? []).map((u) => [`${u.role}/${u.utterance}`, u])),
+    id: c.id, started: Date.parse(c.started), paused: c.paused ?? "", legs: c.legs ?? [], ended: c.ended ?? null, earlier: c.earlier ?? 0,
+    utterances: new Map((c.utterances ?? []).map((u) => [`${u.leg}/${u.utterance}`, u])),
     cards: new Map((c.cards ?? []).map((e) => [e.card.id, e])),
   };
   calls.set(c.id, call);
@@ -90,13 +91,18 @@ function started(c) {
 
 function leg(call, l) {
   call.legs = [...call.legs.filter((o) => o.id !== l.id), l].sort((a, b) => a.id.localeCompare(b.id));
+  const said = [...call.utterances.values()].filter((u) => u.leg === l.id && u.role !== l.role);
+  if (said.length) {
+    for (const u of said) u.role = l.role;
+    if (call.id === shown) transcript.show([...call.utterances.values()], call.earlier);
+  }
   if (call.id === shown) state();
 }
 
 function utterance(m) {
   const call = calls.get(m.call);
   if (!call) return;
-  const key = `${m.role}/${m.utterance}`, old = call.utterances.get(key);
+  const key = `${m.leg}/${m.utterance}`, old = call.utterances.get(key);
   if (old && (old.final || (!m.final && m.revision <= old.revision))) return;
   call.utterances.set(key, m);
   if (m.call !== shown) return;
@@ -148,6 +154,12 @@ function state() {
   $("empty-what").textContent = t("waitingWhat");
   $("empty-name").textContent = t("waitingName", { agent });
   $("quiet").hidden = !call || cards.live().length > 0;
+  const paused = Boolean(call && !call.ended && call.paused);
+  $("pause").hidden = !call || Boolean(call.ended);
+  $("pause").textContent = t(paused ? "resume" : "pause");
+  $("pause").setAttribute("aria-pressed", String(paused));
+  $("paused").hidden = !paused;
+  $("paused").textContent = paused ? t("paused", { reason: call.paused }) : "";
   arrange($("legs"), []);
   if (call && !call.ended) $("legs").append(...call.legs.map(chip));
   $("over").hidden = !call?.ended;
@@ -160,10 +172,23 @@ function state() {
 function chip(l) {
   const role = ["agent", "customer"].includes(l.role) ? l.role : "unknown";
   const text = has("leg_" + l.state) ? t("leg_" + l.state) : l.state;
+  const q = l.quality, poor = q?.poor && l.state === "live" ? t("poor_" + q.poor) : "";
+  const title = [
+    t("legState", { role: t(role), state: text }), l.role_reason ? t("roleReason", { reason: l.role_reason }) : "",
+    q ? t("quality", { loss: q.loss_pct.toFixed(1), jitter: Math.round(q.jitter_ms), level: Math.round(q.level_dbfs) }) : "",
+  ];
   return el("li", {
     class: role, "data-state": l.state, "data-speaking": transcript.speaking(role) || null,
-    title: t("legState", { role: t(role), state: text }),
-  }, el("span", { class: "dot", "aria-hidden": "true" }), t(role), el("span", { class: "leg-state" }, text));
+    title: title.filter(Boolean).join("\n"),
+  }, el("span", { class: "dot", "aria-hidden": "true" }), t(role), el("span", { class: "leg-state" }, text),
+  poor ? el("span", { class: "poor" }, poor) : "");
+}
+
+// pause asks the server to hear nothing of the call, or to hear it again.
+function pause() {
+  const call = calls.get(shown);
+  if (!call || call.ended) return;
+  if (!link.connected || !link.send({ type: "pause", call: call.id, paused: !call.paused })) note(t("bannerOffline"));
 }
 
 function verdictOf(call) {
@@ -217,7 +242,7 @@ function retranslate() {
   $("language").textContent = t("otherLanguage");
   themeButton();
   $("keys").replaceChildren(...[
-    ["U", "used"], ["D", "dismissed"], ["W", "wrong"], ["Y", "why"], ["C", "cards"], ["↑ ↓", "move"],
+    ["U", "used"], ["D", "dismissed"], ["W", "wrong"], ["P", "pause"], ["Y", "why"], ["C", "cards"], ["↑ ↓", "move"],
     ["T", "transcript"], ["J", "now"], ["/", "search"], ["?", "help"], ["Esc", "escape"],
   ].flatMap(([key, what]) => [el("dt", {}, ...key.split(" ").map((k) => el("kbd", {}, k))), el("dd", {}, t("key_" + what))]));
   transcript.translate();
@@ -236,7 +261,7 @@ function themeButton() {
 const singleKeys = () => load("keys") !== "off";
 const shortcuts = {
   u: () => cards.key("used"), d: () => cards.key("dismissed"), w: () => cards.key("wrong"),
-  y: () => cards.proof(), c: () => cards.focus(), t: () => $("scroll").focus(), j: () => transcript.jump(),
+  p: pause, y: () => cards.proof(), c: () => cards.focus(), t: () => $("scroll").focus(), j: () => transcript.jump(),
   "/": () => search.open(), "?": () => $("help").showModal(),
 };
 
@@ -260,6 +285,7 @@ document.addEventListener("keydown", (e) => {
   act();
 });
 
+$("pause").addEventListener("click", pause);
 $("language").addEventListener("click", () => { toggleLanguage(); retranslate(); });
 $("theme").addEventListener("click", () => { toggleTheme(); themeButton(); });
 $("help-open").addEventListener("click", () => $("help").showModal());

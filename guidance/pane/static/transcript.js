@@ -3,7 +3,8 @@ import { $, el, arrange, clock, gap } from "./dom.js";
 import { t } from "./strings.js";
 
 const roles = new Set(["agent", "customer"]);
-const key = (u) => `${u.role}/${u.utterance}`;
+const roleOf = (u) => (roles.has(u.role) ? u.role : "unknown");
+const key = (u) => `${u.leg}/${u.utterance}`;
 
 // covered is how many words are shown together from one on.
 const covered = (u, i) => Math.min(Math.max(u.words[i].written?.words ?? 1, 1), u.words.length - i);
@@ -37,7 +38,9 @@ export class Transcript {
     const old = this.rows;
     this.rows = new Map();
     for (const u of want) {
-      const row = old.get(key(u)) ?? this.makeRow(u);
+      const kept = old.get(key(u));
+      // A leg whose role has changed is shown anew.
+      const row = kept?.role === roleOf(u) ? kept : this.makeRow(u);
       this.rows.set(key(u), row);
       this.fill(row, u);
     }
@@ -85,7 +88,7 @@ export class Transcript {
   }
 
   makeRow(u) {
-    const role = roles.has(u.role) ? u.role : "unknown";
+    const role = roleOf(u);
     const text = el("span", { class: "text" });
     const li = el("li", { class: `line ${role}`, tabindex: "-1", "data-start": u.start_ms },
       el("span", { class: "who" }), el("span", { class: "when" }), text);
@@ -119,7 +122,7 @@ export class Transcript {
   // marked says whether a word is among those that a card points at.
   marked(u, w) {
     const m = this.mark;
-    return m && m.role === u.role && m.utterance === u.utterance &&
+    return m && m.leg === u.leg && m.utterance === u.utterance &&
       (m.end_ms <= m.start_ms || (w.start_ms < m.end_ms && w.end_ms > m.start_ms));
   }
 
