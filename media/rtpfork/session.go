@@ -47,6 +47,9 @@ func (s *Session) End(e media.End) {
 	<-s.done
 }
 
+// HangUp asks for the call's end and does not wait for it.
+func (s *Session) HangUp(e media.End) { s.request(e) }
+
 // Done is closed when the call has ended.
 func (s *Session) Done() <-chan struct{} { return s.done }
 

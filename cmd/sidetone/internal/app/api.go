@@ -182,6 +182,30 @@ func (a *App) routes() http.Handler {
 	mux.HandleFunc("GET /v1/calls", a.listCalls)
 	mux.HandleFunc("GET /v1/calls/{call}", a.getCall)
 	mux.HandleFunc("DELETE /v1/calls/{call}", a.deleteCall)
+	mux.HandleFunc("POST /v1/calls/{call}/pause", a.command(func(c *call, q command) error {
+		c.Pause(q.reason())
+		return nil
+	}))
+	mux.HandleFunc("POST /v1/calls/{call}/resume", a.command(func(c *call, q command) error {
+		c.Resume(q.reason())
+		return nil
+	}))
+	mux.HandleFunc("POST /v1/calls/{call}/swap", a.command(func(c *call, q command) error {
+		if !c.swap("swapped: " + q.reason()) {
+			return badRequest("POST /v1/calls/{call}/role sets a leg's role", "no running leg is the agent's or the customer's")
+		}
+		return nil
+	}))
+	mux.HandleFunc("POST /v1/calls/{call}/role", a.command(func(c *call, q command) error {
+		role, ok := media.ParseRole(q.Role)
+		if !ok || q.Role == "" {
+			return badRequest(`give "agent", "customer" or "unknown"`, "role: %q is no role", q.Role)
+		}
+		if !c.setRole(q.Leg, role, "set: "+q.reason()) {
+			return &apiError{Status: http.StatusNotFound, Text: fmt.Sprintf("no running leg %q", q.Leg), Hint: "GET /v1/calls/{call} names the legs"}
+		}
+		return nil
+	}))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
 		writeJSON(w, http.StatusOK, map[string]string{"status": "ok", "version": a.version})
 	})
@@ -256,6 +280,53 @@ func (a *App) deleteCall(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, http.StatusOK, rec)
 }
 
+// command is the body of the requests that change a running call; it may be
+// empty.
+type command struct {
+	// Reason is kept on the call's record.
+	Reason string `json:"reason"`
+	Leg    string `json:"leg"`
+	Role   string `json:"role"`
+}
+
+// maxReason bounds a reason, in bytes.
+const maxReason = 200
+
+func (q *command) reason() string {
+	if q.Reason == "" {
+		return "asked for by the API"
+	}
+	return q.Reason
+}
+
+// command serves a request that changes a running call, and answers with its
+// record.
+func (a *App) command(do func(*call, command) error) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		c := a.calls.find(r.PathValue("call"))
+		if c == nil {
+			writeError(w, unknownCall(r.PathValue("call")))
+			return
+		}
+		var q command
+		d := json.NewDecoder(io.LimitReader(r.Body, maxBody))
+		d.DisallowUnknownFields()
+		if err := d.Decode(&q); err != nil && !errors.Is(err, io.EOF) {
+			writeError(w, badRequest(`a body is empty or like {"reason":"card data"}`, "the body is no valid command: %v", err))
+			return
+		}
+		if len(q.Reason) > maxReason {
+			writeError(w, badRequest("", "reason: longer than %d bytes", maxReason))
+			return
+		}
+		if err := do(c, q); err != nil {
+			writeError(w, err)
+			return
+		}
+		writeJSON(w, http.StatusOK, c.snapshot())
+	}
+}
+
 func unknownCall(id string) error {
 	return &apiError{Status: http.StatusNotFound, Text: fmt.Sprintf("no call %q", id), Hint: "GET /v1/calls lists the calls"}
 }
@@ -266,15 +337,16 @@ func classify(err error) *apiError {
 	switch {
 	case errors.As(err, &e):
 		return e
-	case errors.Is(err, rtpfork.ErrDuplicateCall):
+	case errors.Is(err, rtpfork.ErrDuplicateCall), errors.Is(err, media.ErrDuplicate):
 		return &apiError{Status: http.StatusConflict, Text: err.Error(), Hint: "end the running call first or choose another id"}
-	case errors.Is(err, rtpfork.ErrTooManyCalls), errors.Is(err, rtpfork.ErrNoPort), errors.Is(err, rtpfork.ErrClosed):
-		return &apiError{Status: http.StatusServiceUnavailable, Text: err.Error(), Hint: "try again later, or raise media.max_calls and the port range"}
 	case errors.Is(err, whisper.ErrOverloaded):
 		return &apiError{
 			Status: http.StatusServiceUnavailable, Text: "no room for another call, recognition is overloaded: " + err.Error(),
 			Hint: "try again in some seconds or at another node; see recognition.max_partial_wait, max_final_wait, workers and compute",
 		}
+	case errors.Is(err, rtpfork.ErrTooManyCalls), errors.Is(err, rtpfork.ErrNoPort), errors.Is(err, rtpfork.ErrClosed),
+		errors.Is(err, media.ErrBusy), errors.Is(err, media.ErrDraining):
+		return &apiError{Status: http.StatusServiceUnavailable, Text: err.Error(), Hint: "try again later, or raise media.max_calls and the port range"}
 	default:
 		return &apiError{Status: http.StatusInternalServerError, Text: err.Error()}
 	}

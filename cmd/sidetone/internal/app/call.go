@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"sidetone/asr"
@@ -19,9 +20,16 @@ const tickEvery = 250 * time.Millisecond
 // call is one call's guidance and record, shared by its legs.
 type call struct {
 	env  *env
+	ctx  context.Context //nolint:containedctx // it ends the work of the legs, which outlive the requests that add them
 	info media.Call
-	log  *slog.Logger
-	legs []*leg
+	// hangUp tells the source to end the call.
+	hangUp   func(media.End)
+	language string
+	log      *slog.Logger
+	// paused is set while nothing is to be heard.
+	paused atomic.Bool
+	// workers are the legs' goroutines.
+	workers sync.WaitGroup
 
 	// over is closed when the media path has ended the call; done when its
 	// last words have been shown and it has its end state.
@@ -30,21 +38,40 @@ type call struct {
 	mu      sync.Mutex
 	session *guidance.Session
 	rec     record
+	legs    []*leg
+	// shown says that the call is on an agent's pane; named, that the source
+	// said whose.
+	shown, named bool
+	digits       digits
 }
 
 // record is a call as the API tells it.
 type record struct {
-	Call    string      `json:"call"`
-	Agent   string      `json:"agent"`
-	Source  string      `json:"source"`
-	Started time.Time   `json:"started"`
-	Ended   *time.Time  `json:"ended,omitempty"`
-	State   string      `json:"state"`
-	Reason  string      `json:"reason,omitempty"`
-	Legs    []legRecord `json:"legs"`
+	Call   string `json:"call"`
+	Agent  string `json:"agent"`
+	Source string `json:"source"`
+	// External is the source's own name of the call.
+	External string `json:"external,omitempty"`
+	// Facts are what the source tells besides.
+	Facts   map[string]string `json:"facts,omitempty"`
+	Started time.Time         `json:"started"`
+	Ended   *time.Time        `json:"ended,omitempty"`
+	State   string            `json:"state"`
+	Reason  string            `json:"reason,omitempty"`
+	Legs    []legRecord       `json:"legs"`
 	// Transcript is the finals of both sides in the order of their speech.
-	Transcript []spoken     `json:"transcript"`
-	Cards      []cardRecord `json:"cards"`
+	Transcript []spoken `json:"transcript"`
+	// Pauses are the times in which nothing was heard, and why.
+	Pauses []pauseRecord `json:"pauses,omitempty"`
+	Cards  []cardRecord  `json:"cards"`
+}
+
+// pauseRecord is a time in which nothing was heard, on the call's clock.
+type pauseRecord struct {
+	StartMS int64  `json:"start_ms"`
+	EndMS   *int64 `json:"end_ms,omitempty"`
+	Reason  string `json:"reason"`
+	Resumed string `json:"resumed,omitempty"`
 }
 
 type legRecord struct {
@@ -52,8 +79,11 @@ type legRecord struct {
 	Role       string `json:"role"`
 	RoleReason string `json:"role_reason"`
 	Identity   string `json:"identity,omitempty"`
-	Address    string `json:"address"`
-	Codec      string `json:"codec"`
+	Name       string `json:"name,omitempty"`
+	Label      string `json:"label,omitempty"`
+	Mixed      bool   `json:"mixed,omitempty"`
+	Address    string `json:"address,omitempty"`
+	Codec      string `json:"codec,omitempty"`
 	// Stats is there when the leg has ended.
 	Stats *legStats `json:"stats,omitempty"`
 }
@@ -84,8 +114,8 @@ type cardRecord struct {
 }
 
 // run lets time pass for the guidance until the call is over, then waits for
-// the legs' last words and ends the call. workers are the legs' goroutines.
-func (c *call) run(workers *sync.WaitGroup) {
+// the legs' last words and ends the call.
+func (c *call) run() {
 	defer close(c.done)
 	tick := time.NewTicker(tickEvery)
 	defer tick.Stop()
@@ -99,7 +129,7 @@ func (c *call) run(workers *sync.WaitGroup) {
 			running = false
 		}
 	}
-	workers.Wait()
+	c.workers.Wait()
 
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -107,20 +137,12 @@ func (c *call) run(workers *sync.WaitGroup) {
 		c.rec.Transcript = append(c.rec.Transcript, l.recognised...)
 	}
 	slices.SortStableFunc(c.rec.Transcript, func(a, b spoken) int { return int(a.StartMS - b.StartMS) })
+	c.relabel()
 	c.rec.Cards = c.cards()
 	c.env.hub.CallEnded(c.info.ID, c.rec.State, c.rec.Reason, *c.rec.Ended)
 	c.env.metrics.calls.WithLabelValues(c.rec.State).Inc()
 	c.log.Info("call over", "state", c.rec.State, "reason", c.rec.Reason,
 		"duration", c.rec.Ended.Sub(c.rec.Started).Round(time.Millisecond), "cards", len(c.rec.Cards))
-}
-
-// mediaEnded takes the call's one end state from the media path.
-func (c *call) mediaEnded(e media.End) {
-	c.mu.Lock()
-	at := e.At
-	c.rec.Ended, c.rec.State, c.rec.Reason = &at, e.State.String(), e.Reason
-	c.mu.Unlock()
-	close(c.over)
 }
 
 func (c *call) legEnded(l *leg, e media.End, s media.LegStats) {
@@ -130,8 +152,8 @@ func (c *call) legEnded(l *leg, e media.End, s media.LegStats) {
 		"late", s.Late, "invalid", s.Invalid, "foreign", s.Foreign, "dropped_frames", dropped)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for i := range c.rec.Legs {
-		if c.rec.Legs[i].ID == l.info.ID {
+	for i, o := range c.legs {
+		if o == l {
 			c.rec.Legs[i].Stats = &legStats{
 				Received: s.Received, Lost: s.Lost, Late: s.Late, Duplicate: s.Duplicate, Reordered: s.Reordered,
 				Invalid: s.Invalid, Foreign: s.Foreign, RTCP: s.RTCP, SSRCChanges: s.SSRCChanges,
@@ -202,6 +224,7 @@ func (c *call) snapshot() record {
 	r := c.rec
 	r.Legs = slices.Clone(r.Legs)
 	r.Transcript = slices.Clone(r.Transcript)
+	r.Pauses = slices.Clone(r.Pauses)
 	// Panes may paint and act after the end, while the hub keeps the call.
 	if now := c.cards(); now != nil {
 		r.Cards = now
@@ -224,12 +247,4 @@ func (c *call) cards() []cardRecord {
 		out = append(out, r)
 	}
 	return out
-}
-
-// wait waits until the call has its end state, or for ctx.
-func (c *call) wait(ctx context.Context) {
-	select {
-	case <-c.done:
-	case <-ctx.Done():
-	}
 }

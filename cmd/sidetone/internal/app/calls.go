@@ -5,18 +5,15 @@ import (
 	"crypto/rand"
 	"fmt"
 	"log/slog"
-	"net/http"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
-	"sidetone/asr"
 	"sidetone/asr/vad"
 	"sidetone/cmd/sidetone/internal/config"
 	"sidetone/guidance"
 	"sidetone/guidance/push"
-	"sidetone/internal/pcm"
-	"sidetone/internal/queue"
 	"sidetone/media"
 	"sidetone/media/g711"
 	"sidetone/media/rtpfork"
@@ -38,7 +35,8 @@ type env struct {
 	recogniser *recogniser
 }
 
-// calls holds the running calls and the last ended ones.
+// calls holds the running calls and the last ended ones. It is the media.Host
+// of every source.
 type calls struct {
 	env  *env
 	fork *rtpfork.Manager
@@ -54,49 +52,40 @@ type calls struct {
 	wg    sync.WaitGroup
 }
 
+var _ media.Host = (*calls)(nil)
+
 func newCalls(e *env, fork *rtpfork.Manager) *calls {
 	ctx, cancel := context.WithCancel(context.Background())
 	return &calls{env: e, fork: fork, ctx: ctx, cancel: cancel, byID: map[string]*call{}}
 }
 
-// open begins a call: it takes the ports and starts a worker per leg. base is
-// the address under which the caller reached the server.
-func (cs *calls) open(q callRequest, base string) (callReply, error) {
-	if q.Call == "" {
-		q.Call = newID()
-	}
-	c, err := cs.build(q)
-	if err != nil {
-		return callReply{}, err
-	}
-	if err = cs.enter(c); err != nil {
-		c.discard()
-		return callReply{}, err
-	}
-	reply, err := cs.connect(c, q, base)
-	if err != nil {
-		cs.leave(c)
-		c.discard()
-		return callReply{}, err
-	}
-	return reply, nil
+// Open implements media.Host. A call without a name gets one.
+func (cs *calls) Open(info media.Call, hangUp func(media.End)) (media.CallSink, error) {
+	return cs.begin(info, hangUp)
 }
 
-// build makes a call with its legs' recognisers, nothing running yet.
-func (cs *calls) build(q callRequest) (*call, error) {
+func (cs *calls) begin(info media.Call, hangUp func(media.End)) (*call, error) {
 	e := cs.env
-	language, err := e.language(q.Language)
+	if info.ID == "" {
+		info.ID = newID()
+	}
+	if info.Started.IsZero() {
+		info.Started = time.Now()
+	}
+	language, err := e.language(info.Language)
 	if err != nil {
 		return nil, err
 	}
 	if err = e.recogniser.admit(); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w: %w", media.ErrBusy, err)
 	}
-	info := media.Call{ID: q.Call, Agent: q.Agent, Source: "rtp", Started: time.Now()}
-	c := &call{env: e, info: info, log: e.log.With("call", q.Call), over: make(chan struct{}), done: make(chan struct{})}
+	c := &call{
+		env: e, ctx: cs.ctx, info: info, hangUp: hangUp, language: language, named: info.Agent != "",
+		log: e.log.With("call", info.ID), over: make(chan struct{}), done: make(chan struct{}),
+	}
 	c.rec = record{
-		Call: info.ID, Agent: info.Agent, Source: info.Source, Started: info.Started, State: "running",
-		Transcript: []spoken{}, Cards: []cardRecord{},
+		Call: info.ID, Agent: info.Agent, Source: info.Source, External: info.External, Started: info.Started,
+		State: "running", Transcript: []spoken{}, Cards: []cardRecord{},
 	}
 	c.session, err = guidance.New(guidance.Config{
 		Call: info.ID, Language: e.cfg.Guidance.Language, Started: info.Started,
@@ -105,27 +94,69 @@ func (cs *calls) build(q callRequest) (*call, error) {
 	if err != nil {
 		return nil, err
 	}
-	speech := asr.StreamConfig{Call: info.ID, Language: language, Phrases: e.recogniser.phrases(q.Phrases)}
-	for _, lq := range q.Legs {
-		speech.Leg = lq.ID
-		role, _ := media.ParseRole(lq.Role) // checked with the request
-		l := &leg{
-			call:  c,
-			info:  media.Leg{ID: lq.ID, Role: role, RoleReason: "announced by the API", Identity: lq.Identity},
-			queue: queue.New[pcm.Frame](legQueue),
-
-			language: language,
-		}
-		if l.detector, err = e.vad.NewDetector(vad.Config{}); err == nil {
-			l.stream, err = e.recogniser.NewStream(cs.ctx, speech)
-		}
-		if err != nil {
-			c.discard()
-			return nil, err
-		}
-		c.legs = append(c.legs, l)
+	if err = cs.enter(c); err != nil {
+		return nil, err
 	}
+	c.mu.Lock()
+	if c.info.Agent != "" {
+		c.present(c.info.Agent)
+	}
+	c.mu.Unlock()
+	c.log.Info("call begins", "source", info.Source, "agent", info.Agent)
+	cs.wg.Go(func() {
+		e.metrics.running.Inc()
+		defer e.metrics.running.Dec()
+		c.run()
+	})
 	return c, nil
+}
+
+// open begins a call whose legs arrive as RTP, and takes its ports. base is the
+// address under which the caller reached the server.
+func (cs *calls) open(q callRequest, base string) (callReply, error) {
+	var session atomic.Pointer[rtpfork.Session]
+	c, err := cs.begin(media.Call{
+		ID: q.Call, Agent: q.Agent, Source: "rtp", Started: time.Now(), Language: q.Language, Phrases: q.Phrases,
+	}, func(end media.End) {
+		if s := session.Load(); s != nil {
+			s.HangUp(end)
+		}
+	})
+	if err != nil {
+		return callReply{}, err
+	}
+	refuse := func(err error) (callReply, error) {
+		c.End(media.End{State: media.Refused, Reason: err.Error(), At: time.Now()})
+		c.wait(cs.ctx)
+		cs.leave(c)
+		return callReply{}, err
+	}
+	sinks := make([]media.LegSink, len(q.Legs))
+	specs := make([]rtpfork.LegSpec, len(q.Legs))
+	for i, lq := range q.Legs {
+		law, err := g711.ParseLaw(lq.Codec)
+		if err != nil {
+			return refuse(err)
+		}
+		role, _ := media.ParseRole(lq.Role) // checked with the request
+		info := media.Leg{ID: lq.ID, Role: role, RoleReason: "announced by the API", Identity: lq.Identity}
+		specs[i] = rtpfork.LegSpec{Leg: info, Law: law}
+		if sinks[i], err = c.AddLeg(info); err != nil {
+			return refuse(err)
+		}
+	}
+	s, err := cs.fork.Open(c.info, specs, func(i int) media.LegSink { return sinks[i] }, c.End)
+	if err != nil {
+		return refuse(err)
+	}
+	session.Store(s)
+	reply := callReply{Call: c.info.ID, Pane: base + "/agent/" + c.info.Agent}
+	for i, addr := range s.Addrs() {
+		lq := q.Legs[i]
+		reply.Legs = append(reply.Legs, legReply{ID: lq.ID, Role: lq.Role, Address: addr.String(), Codec: lq.Codec})
+		c.located(lq.ID, addr.String(), lq.Codec)
+	}
+	return reply, nil
 }
 
 // language is what the engines are told of a call's language: its own or the
@@ -147,13 +178,22 @@ func (cs *calls) enter(c *call) error {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
 	if cs.closed {
-		return &apiError{Status: http.StatusServiceUnavailable, Text: "the server is stopping", Hint: "use another node"}
+		return fmt.Errorf("call %q: %w: the server is stopping", c.info.ID, media.ErrDraining)
 	}
 	if old := cs.byID[c.info.ID]; old != nil {
 		if !old.isDone() {
-			return fmt.Errorf("call %q: %w", c.info.ID, rtpfork.ErrDuplicateCall)
+			return fmt.Errorf("call %q: %w", c.info.ID, media.ErrDuplicate)
 		}
 		cs.remove(old)
+	}
+	running := 0
+	for _, o := range cs.order {
+		if !o.isDone() {
+			running++
+		}
+	}
+	if most := cs.env.cfg.Media.MaxCalls; running >= most {
+		return fmt.Errorf("call %q: %w: %d are running, which is the limit (media.max_calls)", c.info.ID, media.ErrBusy, running)
 	}
 	cs.byID[c.info.ID] = c
 	cs.order = append(cs.order, c)
@@ -181,53 +221,6 @@ func (cs *calls) remove(c *call) {
 	cs.order = slices.DeleteFunc(cs.order, func(o *call) bool { return o == c })
 }
 
-// connect shows the call to its agent, opens its ports and sets it running.
-func (cs *calls) connect(c *call, q callRequest, base string) (callReply, error) {
-	e := cs.env
-	specs := make([]rtpfork.LegSpec, len(c.legs))
-	shown := push.Call{ID: c.info.ID, Agent: c.info.Agent, Started: c.info.Started}
-	for i, l := range c.legs {
-		law, err := g711.ParseLaw(q.Legs[i].Codec)
-		if err != nil {
-			return callReply{}, err
-		}
-		specs[i] = rtpfork.LegSpec{Leg: l.info, Law: law}
-		shown.Legs = append(shown.Legs, push.Leg{ID: l.info.ID, Role: l.info.Role.String(), Identity: l.info.Identity, State: push.LegWaiting})
-	}
-	if err := e.hub.CallStarted(shown); err != nil {
-		return callReply{}, err
-	}
-	session, err := cs.fork.Open(c.info, specs, func(i int) media.LegSink { return c.legs[i] }, c.mediaEnded)
-	if err != nil {
-		e.hub.CallEnded(c.info.ID, media.Refused.String(), err.Error(), time.Now())
-		e.metrics.calls.WithLabelValues(media.Refused.String()).Inc()
-		return callReply{}, err
-	}
-	reply := callReply{Call: c.info.ID, Pane: base + "/agent/" + c.info.Agent}
-	c.mu.Lock()
-	for i, addr := range session.Addrs() {
-		l := c.legs[i]
-		reply.Legs = append(reply.Legs, legReply{ID: l.info.ID, Role: l.info.Role.String(), Address: addr.String(), Codec: q.Legs[i].Codec})
-		c.rec.Legs = append(c.rec.Legs, legRecord{
-			ID: l.info.ID, Role: l.info.Role.String(), RoleReason: l.info.RoleReason, Identity: l.info.Identity,
-			Address: addr.String(), Codec: q.Legs[i].Codec,
-		})
-	}
-	c.mu.Unlock()
-	c.log.Info("call begins", "agent", c.info.Agent, "legs", len(c.legs))
-
-	var workers sync.WaitGroup
-	for _, l := range c.legs {
-		workers.Go(func() { l.work(cs.ctx) })
-	}
-	cs.wg.Go(func() {
-		e.metrics.running.Inc()
-		defer e.metrics.running.Dec()
-		c.run(&workers)
-	})
-	return reply, nil
-}
-
 // end ends a running call and waits for its last words, or for ctx. It reports
 // whether the call is known.
 func (cs *calls) end(ctx context.Context, id string, e media.End) bool {
@@ -235,7 +228,7 @@ func (cs *calls) end(ctx context.Context, id string, e media.End) bool {
 	if c == nil {
 		return false
 	}
-	cs.fork.End(id, e)
+	c.hangUp(e)
 	c.wait(ctx)
 	return true
 }
@@ -282,10 +275,17 @@ func (cs *calls) list() []summary {
 func (cs *calls) close(ctx context.Context) {
 	cs.mu.Lock()
 	cs.closed = true
+	running := slices.Clone(cs.order)
 	cs.mu.Unlock()
 	stop := context.AfterFunc(ctx, cs.cancel)
 	defer stop()
-	cs.fork.Close(media.End{State: media.Aborted, Reason: "the server is stopping", At: time.Now()})
+	end := media.End{State: media.Aborted, Reason: "the server is stopping", At: time.Now()}
+	for _, c := range running {
+		if !c.isDone() {
+			c.hangUp(end)
+		}
+	}
+	cs.fork.Close(end)
 	cs.wg.Wait()
 	cs.cancel()
 }
@@ -308,21 +308,25 @@ func (cs *calls) Acted(a push.Acted) {
 	}
 }
 
+// Pause implements push.Listener.
+func (cs *calls) Pause(agent, id string, paused bool) {
+	c := cs.find(id)
+	if c == nil {
+		return
+	}
+	if paused {
+		c.Pause("asked for by " + agent)
+	} else {
+		c.Resume("asked for by " + agent)
+	}
+}
+
 func (c *call) isDone() bool {
 	select {
 	case <-c.done:
 		return true
 	default:
 		return false
-	}
-}
-
-// discard frees a call that never ran.
-func (c *call) discard() {
-	for _, l := range c.legs {
-		if err := l.stream.Close(); err != nil {
-			c.log.Error("closing the recogniser's stream", "error", err)
-		}
 	}
 }
 

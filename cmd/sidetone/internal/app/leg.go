@@ -28,9 +28,15 @@ const (
 // leg joins one leg's audio to its recogniser and its call. The media path
 // calls it as a media.LegSink; a worker of its own does the rest.
 type leg struct {
-	call  *call
-	info  media.Leg
+	call *call
+	id   string
+	// info is replaced as a whole when more becomes known.
+	info  atomic.Pointer[media.Leg]
 	queue *queue.Queue[pcm.Frame]
+	// fixed says that somebody chose the role by hand; ended, that no more audio
+	// comes. Both are guarded by call.mu.
+	fixed, ended bool
+	state        push.LegState
 
 	detector *vad.Detector
 	stream   asr.Stream
@@ -48,12 +54,14 @@ type leg struct {
 	utterance  int
 	stable     int
 	recognised []spoken
+	silent     pcm.Frame // for the media path alone
 }
 
 var _ media.LegSink = (*leg)(nil)
 
 // spoken is a final, as a call's record keeps it.
 type spoken struct {
+	Leg     string `json:"leg"`
 	Role    string `json:"role"`
 	StartMS int64  `json:"start_ms"`
 	EndMS   int64  `json:"end_ms"`
@@ -64,14 +72,23 @@ type spoken struct {
 }
 
 // Frame implements media.LegSink.
-func (l *leg) Frame(f *pcm.Frame) { l.queue.Push(f) }
+func (l *leg) Frame(f *pcm.Frame) {
+	if l.call.paused.Load() {
+		// Silence in its place: time goes on.
+		l.silent.Start, l.silent.Flags = f.Start, pcm.Inserted
+		f = &l.silent
+	}
+	l.queue.Push(f)
+}
+
+func (l *leg) role() media.Role { return l.info.Load().Role }
 
 // Mark implements media.LegSink.
 func (l *leg) Mark(m media.Mark) {
 	switch m.Kind {
 	case media.MarkStarted:
 		l.offset.Store(int64(m.Wall.Sub(l.call.info.Started) - pcm.Duration(m.At)))
-		l.show(push.LegLive)
+		l.call.live(l)
 	case media.MarkStalled:
 		l.log().Info("leg stalled: no packets", "at", pcm.Duration(m.At))
 		l.show(push.LegWaiting)
@@ -82,21 +99,42 @@ func (l *leg) Mark(m media.Mark) {
 		l.log().Info("leg changed its source", "at", pcm.Duration(m.At))
 	case media.MarkDigit:
 		l.log().Debug("telephone digit", "at", pcm.Duration(m.At))
+		l.call.digit(m)
+	case media.MarkHeld:
+		l.log().Info("leg on hold", "at", pcm.Duration(m.At))
+		l.show(push.LegHeld)
+	case media.MarkUnheld:
+		l.log().Info("leg no longer on hold", "at", pcm.Duration(m.At))
+		l.show(push.LegLive)
+	case media.MarkDiscarded:
+		l.log().Warn("the source lost audio", "at", pcm.Duration(m.At))
 	}
 }
 
 // End implements media.LegSink.
 func (l *leg) End(e media.End, s media.LegStats) {
-	l.call.legEnded(l, e, s)
+	c := l.call
+	c.mu.Lock()
+	over := l.ended
+	l.ended = true
+	c.mu.Unlock()
+	if over {
+		return
+	}
+	c.legEnded(l, e, s)
 	l.show(push.LegEnded)
 	l.queue.Close()
 }
 
 func (l *leg) show(s push.LegState) {
-	l.call.env.hub.Leg(l.call.info.ID, push.Leg{ID: l.info.ID, Role: l.info.Role.String(), Identity: l.info.Identity, State: s})
+	c := l.call
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	l.state = s
+	c.showLeg(l)
 }
 
-func (l *leg) log() *slog.Logger { return l.call.log.With("leg", l.info.ID) }
+func (l *leg) log() *slog.Logger { return l.call.log.With("leg", l.id) }
 
 // work carries frames to the recogniser until the leg ends and its last words
 // are known.
@@ -143,7 +181,7 @@ func (l *leg) hear(hs []asr.Hypothesis, live bool) {
 		}
 		*h = l.call.hear(l, *h)
 		if h.Final && len(h.Words) > 0 {
-			said := spoken{Role: l.info.Role.String(), StartMS: l.ms(h.Start), EndMS: l.ms(h.End), Text: h.Text()}
+			said := spoken{Leg: l.id, Role: l.role().String(), StartMS: l.ms(h.Start), EndMS: l.ms(h.End), Text: h.Text()}
 			if w := written.Render(h.Words, spans(h, l.language)); w != said.Text {
 				said.Written = w
 			}
@@ -167,7 +205,7 @@ func (l *leg) measure(h *asr.Hypothesis) {
 		kind = "final"
 		m.finalLag.Observe(seconds(pcm.Duration(l.heard - h.End)))
 	}
-	m.hypotheses.WithLabelValues(kind, l.info.Role.String()).Inc()
+	m.hypotheses.WithLabelValues(kind, l.role().String()).Inc()
 }
 
 // ms places a sample of the leg on the call's clock, in milliseconds.
@@ -176,12 +214,12 @@ func (l *leg) ms(sample int64) int64 {
 }
 
 func (l *leg) guidance() guidance.Leg {
-	return guidance.Leg{ID: l.info.ID, Role: l.info.Role.String(), Offset: time.Duration(l.offset.Load())}
+	return guidance.Leg{ID: l.id, Role: l.role().String(), Offset: time.Duration(l.offset.Load())}
 }
 
 func (l *leg) shown(h *asr.Hypothesis) push.Utterance {
 	u := push.Utterance{
-		Role: l.info.Role.String(), No: h.Utterance, Revision: h.Revision, Final: h.Final, Stable: h.Stable,
+		Leg: l.id, Role: l.role().String(), No: h.Utterance, Revision: h.Revision, Final: h.Final, Stable: h.Stable,
 		StartMS: l.ms(h.Start), EndMS: l.ms(h.End), Words: make([]push.Word, len(h.Words)),
 	}
 	for i, w := range h.Words {

@@ -8,6 +8,7 @@ import (
 	"sidetone/asr/text"
 	"sidetone/guidance/push"
 	"sidetone/internal/pcm"
+	"sidetone/media"
 )
 
 func heard(final bool, stable int, line string) asr.Hypothesis {
@@ -58,6 +59,7 @@ func TestWrittenForms(t *testing.T) {
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			l := leg{language: c.language}
+			l.info.Store(&media.Leg{})
 			before := c.h.Text()
 			u := l.shown(&c.h)
 			for i, w := range u.Words {
@@ -101,6 +103,7 @@ func TestWrittenFormsHoldNoMaskedWord(t *testing.T) {
 		}
 		masks := func(s string) int { return strings.Count(s, text.Mask) }
 		l := leg{language: "en"}
+		l.info.Store(&media.Leg{})
 		if u := l.shown(&h); masks(panes(u.Words)) != masks(h.Text()) || masks(h.Text()) == 0 {
 			t.Errorf("%q is shown as %q", h.Text(), panes(u.Words))
 		}

@@ -48,6 +48,8 @@ type Media struct {
 	MaxCalls       int           `yaml:"max_calls"`
 	SetupTimeout   time.Duration `yaml:"setup_timeout"`
 	SilenceTimeout time.Duration `yaml:"silence_timeout"`
+	PauseKeys      string        `yaml:"pause_keys"`
+	ResumeKeys     string        `yaml:"resume_keys"`
 }
 
 // Models says where weights lie.
@@ -136,6 +138,11 @@ func (c *Config) Validate() error {
 	}
 	if c.Media.MaxCalls < 1 {
 		bad("media.max_calls", "%d; at least 1 is needed", c.Media.MaxCalls)
+	}
+	for key, keys := range map[string]string{"media.pause_keys": c.Media.PauseKeys, "media.resume_keys": c.Media.ResumeKeys} {
+		if strings.Trim(keys, "0123456789*#ABCD") != "" || len(keys) > 8 {
+			bad(key, "%q: want up to 8 telephone keys, 0 to 9, *, #, A to D", keys)
+		}
 	}
 	for key, d := range map[string]time.Duration{
 		"media.setup_timeout":   c.Media.SetupTimeout,

@@ -1,0 +1,381 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"strings"
+	"time"
+
+	"sidetone/asr"
+	"sidetone/asr/vad"
+	"sidetone/asr/whisper"
+	"sidetone/guidance/push"
+	"sidetone/internal/pcm"
+	"sidetone/internal/queue"
+	"sidetone/media"
+)
+
+// nobody is the pane of calls whose agent is not known.
+const nobody = "unassigned"
+
+var _ media.CallSink = (*call)(nil)
+
+// AddLeg implements media.CallSink.
+func (c *call) AddLeg(info media.Leg) (media.LegSink, error) {
+	l := &leg{call: c, id: info.ID, queue: queue.New[pcm.Frame](legQueue), language: c.language, state: push.LegWaiting}
+	l.info.Store(&info)
+	var err error
+	if l.detector, err = c.env.vad.NewDetector(vad.Config{}); err != nil {
+		return nil, err
+	}
+	l.stream, err = c.env.recogniser.NewStream(c.ctx, asr.StreamConfig{
+		Call: c.info.ID, Leg: info.ID, Language: c.language, Phrases: c.env.recogniser.phrases(c.info.Phrases),
+	})
+	if errors.Is(err, whisper.ErrOverloaded) {
+		return nil, fmt.Errorf("%w: %w", media.ErrBusy, err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err = c.join(l, info); err != nil {
+		if closed := l.stream.Close(); closed != nil {
+			c.log.Error("closing the recogniser's stream", "error", closed)
+		}
+		return nil, err
+	}
+	c.workers.Go(func() { l.work(c.ctx) })
+	return l, nil
+}
+
+// join puts a leg among the call's. The caller holds mu.
+func (c *call) join(l *leg, info media.Leg) error {
+	switch {
+	case info.ID == "":
+		return fmt.Errorf("call %q: a leg needs a name", c.info.ID)
+	case c.rec.Ended != nil:
+		return fmt.Errorf("call %q has ended; leg %q comes too late", c.info.ID, info.ID)
+	}
+	for _, o := range c.legs {
+		if o.id == info.ID && !o.ended {
+			return fmt.Errorf("call %q, leg %q: %w", c.info.ID, info.ID, media.ErrDuplicate)
+		}
+	}
+	c.legs = append(c.legs, l)
+	c.rec.Legs = append(c.rec.Legs, legRecord{ID: info.ID})
+	c.describe(l)
+	return nil
+}
+
+// UpdateLeg implements media.CallSink. A role that somebody chose by hand stays.
+func (c *call) UpdateLeg(info media.Leg) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	l := c.running(info.ID)
+	if l == nil {
+		return
+	}
+	if old := l.info.Load(); l.fixed {
+		info.Role, info.RoleReason = old.Role, old.RoleReason
+	}
+	l.info.Store(&info)
+	c.describe(l)
+}
+
+// running finds the leg of that name that has not ended. The caller holds mu.
+func (c *call) running(id string) *leg {
+	for _, l := range c.legs {
+		if l.id == id && !l.ended {
+			return l
+		}
+	}
+	return nil
+}
+
+// describe writes what is known of a leg to the record and to the pane, which
+// is that of the agent who is heard on it. The caller holds mu.
+func (c *call) describe(l *leg) {
+	info := l.info.Load()
+	for i, o := range c.legs {
+		if o == l {
+			r := &c.rec.Legs[i]
+			r.Role, r.RoleReason = info.Role.String(), info.RoleReason
+			r.Identity, r.Name, r.Label, r.Mixed = info.Identity, info.Name, info.Label, info.Mixed
+		}
+	}
+	if info.Role == media.RoleAgent && !c.named {
+		if agent := agentName(info); agent != "" && agent != c.info.Agent {
+			c.present(agent)
+		}
+	}
+	c.showLeg(l)
+}
+
+// present puts the call on an agent's pane, from another one's if need be. The
+// caller holds mu.
+func (c *call) present(agent string) {
+	hub := c.env.hub
+	var err error
+	if c.shown {
+		err = hub.Move(c.info.ID, agent, time.Now())
+	} else {
+		shown := push.Call{ID: c.info.ID, Agent: agent, Started: c.info.Started}
+		for _, l := range c.legs {
+			shown.Legs = append(shown.Legs, l.pushed())
+		}
+		err = hub.CallStarted(shown)
+	}
+	if err != nil {
+		c.log.Error("showing the call", "agent", agent, "error", err)
+		return
+	}
+	if c.info.Agent != "" && c.info.Agent != agent {
+		c.log.Info("another agent has the call", "from", c.info.Agent, "to", agent)
+	}
+	c.shown, c.info.Agent, c.rec.Agent = true, agent, agent
+}
+
+// showLeg brings the pane up to date. The caller holds mu.
+func (c *call) showLeg(l *leg) {
+	if c.shown {
+		c.env.hub.Leg(c.info.ID, l.pushed())
+	}
+}
+
+func (l *leg) pushed() push.Leg {
+	info := l.info.Load()
+	return push.Leg{
+		ID: l.id, Role: info.Role.String(), RoleReason: info.RoleReason, Identity: info.Identity, State: l.state,
+	}
+}
+
+// live is told that a leg's audio has begun. A call that is on nobody's pane by
+// then gets one where somebody may look for it.
+func (c *call) live(l *leg) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.shown {
+		c.present(nobody)
+	}
+	l.state = push.LegLive
+	c.showLeg(l)
+}
+
+// agentName makes the name of a pane of an agent's address: the part before the
+// @, or the display name.
+func agentName(l *media.Leg) string {
+	user := l.Identity
+	if _, rest, ok := strings.Cut(user, ":"); ok {
+		user = rest
+	}
+	user, _, _ = strings.Cut(user, "@")
+	user, _, _ = strings.Cut(user, ";")
+	if user == "" {
+		user = l.Name
+	}
+	user = strings.Map(func(r rune) rune {
+		if checkName("", "a"+string(r), false) != nil {
+			return '-'
+		}
+		return r
+	}, user)
+	if checkName("", user, false) != nil {
+		return ""
+	}
+	return user
+}
+
+// located keeps where a leg's audio arrives, and how it is coded.
+func (c *call) located(id, address, codec string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for i := range c.rec.Legs {
+		if c.rec.Legs[i].ID == id {
+			c.rec.Legs[i].Address, c.rec.Legs[i].Codec = address, codec
+		}
+	}
+}
+
+// setRole gives a leg a role by hand.
+func (c *call) setRole(id string, role media.Role, reason string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	l := c.running(id)
+	if l == nil {
+		return false
+	}
+	c.fix(l, role, reason)
+	return true
+}
+
+// swap makes the agent's legs the customer's and the customer's the agent's.
+func (c *call) swap(reason string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	swapped := false
+	for _, l := range c.legs {
+		other := map[media.Role]media.Role{media.RoleAgent: media.RoleCustomer, media.RoleCustomer: media.RoleAgent}[l.role()]
+		if !l.ended && other != media.RoleUnknown {
+			c.fix(l, other, reason)
+			swapped = true
+		}
+	}
+	return swapped
+}
+
+// fix sets a role for good. The caller holds mu.
+func (c *call) fix(l *leg, role media.Role, reason string) {
+	info := *l.info.Load()
+	info.Role, info.RoleReason = role, reason
+	l.info.Store(&info)
+	l.fixed = true
+	l.log().Info("role set", "role", role, "reason", reason)
+	// The agent's pane stays where it is: the person at it has not changed.
+	named := c.named
+	c.named = true
+	c.describe(l)
+	c.named = named
+}
+
+// relabel gives what was said the roles that its legs have now. The caller
+// holds mu.
+func (c *call) relabel() {
+	for i := range c.rec.Transcript {
+		s := &c.rec.Transcript[i]
+		for _, l := range c.legs {
+			if l.id == s.Leg {
+				s.Role = l.role().String()
+			}
+		}
+	}
+}
+
+// Pause implements media.CallSink.
+func (c *call) Pause(reason string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.rec.Ended != nil || c.paused.Swap(true) {
+		return
+	}
+	c.rec.Pauses = append(c.rec.Pauses, pauseRecord{StartMS: c.now(), Reason: reason})
+	c.log.Info("paused: nothing is heard", "reason", reason)
+	if c.shown {
+		c.env.hub.Paused(c.info.ID, reason)
+	}
+}
+
+// Resume implements media.CallSink.
+func (c *call) Resume(reason string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.resume(reason)
+}
+
+// resume ends a pause, if there is one. The caller holds mu.
+func (c *call) resume(reason string) {
+	if !c.paused.Swap(false) {
+		return
+	}
+	p, end := &c.rec.Pauses[len(c.rec.Pauses)-1], c.now()
+	p.EndMS, p.Resumed = &end, reason
+	c.log.Info("resumed", "reason", reason)
+	if c.shown {
+		c.env.hub.Paused(c.info.ID, "")
+	}
+}
+
+// now is the time on the call's clock, in milliseconds.
+func (c *call) now() int64 { return time.Since(c.info.Started).Milliseconds() }
+
+const (
+	// maxFacts and maxFact bound what a source may tell of a call: the number of
+	// facts and the bytes of each name and value.
+	maxFacts = 64
+	maxFact  = 1024
+)
+
+// Describe implements media.CallSink.
+func (c *call) Describe(facts map[string]string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	// The record's map is shared with those who read it: it is replaced.
+	all := maps.Clone(c.rec.Facts)
+	if all == nil {
+		all = map[string]string{}
+	}
+	for k, v := range facts {
+		if _, known := all[k]; (known || len(all) < maxFacts) && len(k) <= maxFact {
+			all[k] = strings.ToValidUTF8(v[:min(len(v), maxFact)], "")
+		}
+	}
+	c.rec.Facts = all
+}
+
+// End implements media.CallSink. Legs that still run end with the call.
+func (c *call) End(e media.End) {
+	c.mu.Lock()
+	if c.rec.Ended != nil {
+		c.mu.Unlock()
+		return
+	}
+	at := e.At
+	c.rec.Ended, c.rec.State, c.rec.Reason = &at, e.State.String(), e.Reason
+	c.resume("the call is over")
+	legs := c.legs
+	c.mu.Unlock()
+	for _, l := range legs {
+		l.End(e, media.LegStats{})
+	}
+	close(c.over)
+}
+
+// digits gathers the keys that somebody presses.
+type digits struct {
+	last time.Time
+	keys string
+}
+
+// pressed is how long a sequence of keys may stand between two of them.
+const pressed = 3 * time.Second
+
+// digit follows the keys that are pressed on the call, for the sequences that
+// pause and resume it.
+func (c *call) digit(m media.Mark) {
+	cfg := c.env.cfg.Media
+	if m.Digit == 0 || cfg.PauseKeys == "" && cfg.ResumeKeys == "" {
+		return
+	}
+	c.mu.Lock()
+	d := &c.digits
+	if m.Wall.Sub(d.last) > pressed {
+		d.keys = ""
+	}
+	d.last = m.Wall
+	longest := max(len(cfg.PauseKeys), len(cfg.ResumeKeys))
+	d.keys += string(rune(m.Digit))
+	d.keys = d.keys[max(0, len(d.keys)-longest):]
+	ends := func(keys string) bool { return keys != "" && strings.HasSuffix(d.keys, keys) }
+	pause := ends(cfg.PauseKeys) && !c.paused.Load()
+	resume := ends(cfg.ResumeKeys) && !pause
+	if pause || resume {
+		d.keys = ""
+	}
+	c.mu.Unlock()
+	switch {
+	case pause:
+		c.Pause("telephone keys")
+	case resume:
+		c.Resume("telephone keys")
+	}
+}
+
+// wait waits until the call has its end state, or for ctx.
+func (c *call) wait(ctx context.Context) {
+	select {
+	case <-c.done:
+	case <-ctx.Done():
+	}
+}
