@@ -7,7 +7,8 @@
 // Config.MaxGap; the clock jumps over the rest. Where nothing comes for
 // Config.Idle, silence is inserted at the pace of the wall clock, so that what
 // was said before comes to its end; audio that comes after it unbroken is moved
-// behind it.
+// behind it. That silence keeps a little behind the wall clock, since audio
+// comes when it is over, and some of it late: it finds its own place free.
 //
 // A Leg is for one goroutine, reads no clock and allocates nothing after New.
 package feed
@@ -28,6 +29,10 @@ const (
 	DefaultIdle   = 300 * time.Millisecond
 	// DefaultStall stands for zero in Config.Stall.
 	DefaultStall = time.Second
+
+	// behind is by how much inserted silence lags the wall clock: a packet and
+	// the jitter of its way.
+	behind = 100 * time.Millisecond
 )
 
 // Config describes a leg.
@@ -97,9 +102,15 @@ func (l *Leg) String() string {
 	return fmt.Sprintf("samples(%d Hz) -> frames(%d Hz, %v)", l.cfg.Rate, pcm.Rate, pcm.FrameDuration)
 }
 
-// Append takes samples that follow those before, as they arrive at now.
+// Append takes samples that follow those before, as they arrive at now. After
+// Config.Idle without any, they have just been spoken: they end where the wall
+// clock is.
 func (l *Leg) Append(samples []int16, now time.Time) {
-	l.write(l.next, samples, now)
+	at := l.next
+	if quiet := now.Sub(l.last); l.begun && quiet >= l.cfg.Idle {
+		at = max(at, l.due(quiet)-int64(len(samples)))
+	}
+	l.write(at, samples, now)
 }
 
 // Write takes samples whose first is at position at of the source's clock, in
@@ -201,10 +212,15 @@ func (l *Leg) Tick(now time.Time) {
 	if quiet < l.cfg.Idle {
 		return
 	}
-	due := l.paced + int64(quiet)*int64(l.cfg.Rate)/int64(time.Second)
-	if n := due - l.next; n >= int64(len(l.block)) {
+	if n := l.due(quiet-behind) - l.next; n >= int64(len(l.block)) {
 		l.silence(n)
 	}
+}
+
+// due is the position at which the leg would be, had it gone on for so long
+// since audio last came.
+func (l *Leg) due(quiet time.Duration) int64 {
+	return l.paced + int64(quiet)*int64(l.cfg.Rate)/int64(time.Second)
 }
 
 // Mark hands on an event at the leg's present position; its place and time are

@@ -45,13 +45,13 @@ func TestLife(t *testing.T) {
 		c = b.connect("call=u&rate=16000", "")
 		c.play(time.Second, 16000, 100)
 		c.Closed(nil, c.now)
-		// 1 s; 3 s without a connection, and the 20 ms from the last message on; 1 s.
+		// 1 s; 3 s without a connection; 1 s.
 		told := b.host.told()
 		if strings.Count(told, "open u") != 1 || strings.Count(told, "leg own: ") != 1 || strings.Count(told, "mark 1 on own") != 1 {
 			t.Errorf("told\n%s", told)
 		}
 		s := b.host.legs["own"]
-		if len(s.samples) != 5*16000+320 || s.silent != 151 {
+		if len(s.samples) != 5*16000 || s.silent != 150 {
 			t.Errorf("%d samples, %d silent frames", len(s.samples), s.silent)
 		}
 		b.has("leg own ends: ended", "end: ended, the connection was closed")
@@ -123,8 +123,8 @@ func TestLife(t *testing.T) {
 		c.play(time.Second, 8000, 100)
 		c.Closed(nil, c.now)
 		s := b.host.legs["own"]
-		if got := len(s.samples); got != 12*16000+320 {
-			t.Errorf("%d samples of 12.02 s", got)
+		if got := len(s.samples); got != 12*16000 {
+			t.Errorf("%d samples of 12 s", got)
 		}
 		b.has("mark 3 on own", "mark 4 on own")
 	})
