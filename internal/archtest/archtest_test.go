@@ -13,6 +13,7 @@ func house() Rules {
 		Pure: []string{
 			"media", "media/rtpflow", "media/jitter", "media/g711", "media/g722", "media/l16", "media/opus", "media/codec", "media/resample", "media/bridge", "media/srtp", "media/report", "media/sdp", "media/siprec", "media/feed", "media/fork", "media/fork/freeswitch", "media/fork/audiohook/...",
 			"media/fork/audiosocket", "media/fork/asterisk",
+			"media/fork/twilio",
 			"asr", "asr/vad", "asr/text", "asr/written", "asr/stable", "asr/failover", "asr/whisper/model/...", "asr/whisper/opinion",
 			"guidance", "guidance/intent", "guidance/playbook",
 			"bench", "bench/wer", "bench/nonspeech",
