@@ -9,11 +9,16 @@ require (
 	github.com/chromedp/chromedp v0.23.0 // drives Chromium; tests only
 	github.com/goccy/go-yaml v1.19.2 // YAML with line numbers in errors and strict keys
 	github.com/gorilla/websocket v1.5.3 // WebSocket to the panes
+	github.com/pion/ice/v4 v4.4.8 // the UDP port that WebRTC sessions share
+	github.com/pion/interceptor v0.1.51 // receiver reports of WebRTC sessions
+	github.com/pion/logging v0.2.4 // how the WebRTC libraries log
 	github.com/pion/opus v0.1.0 // Opus decoder
 	github.com/pion/rtcp v1.2.20 // RTCP packets
 	github.com/pion/rtp v1.10.6 // RTP packets
 	github.com/pion/srtp/v3 v3.1.3 // SRTP ciphers and key derivation
-	github.com/pion/transport/v5 v5.1.1 // the interface of srtp's replay windows
+	github.com/pion/stun/v4 v4.0.1 // connectivity checks; tests only
+	github.com/pion/transport/v5 v5.1.4 // the interface of srtp's replay windows
+	github.com/pion/webrtc/v4 v4.2.26 // peer connections for WHIP
 	github.com/prometheus/client_golang v1.25.0 // metrics
 	github.com/schollz/progressbar/v3 v3.19.1 // progress bars of downloads and playing
 	github.com/spf13/cobra v1.10.2 // verbs, flags and help
@@ -48,6 +53,7 @@ require (
 	github.com/cespare/xxhash/v2 v2.3.0 // indirect
 	github.com/go-json-experiment/json v0.0.0-20260213210345-44df1a37e875 // indirect
 	github.com/golang/snappy v1.0.0 // indirect
+	github.com/google/uuid v1.6.0 // indirect
 	github.com/inconshreveable/mousetrap v1.1.0 // indirect
 	github.com/json-iterator/go v1.1.12 // indirect
 	github.com/mitchellh/colorstring v0.0.0-20190213212951-d06e56a500db // indirect
@@ -55,14 +61,23 @@ require (
 	github.com/modern-go/reflect2 v1.0.2 // indirect
 	github.com/mschoch/smat v0.2.0 // indirect
 	github.com/munnerz/goautoneg v0.0.0-20191010083416-a7dc8b61c822 // indirect
-	github.com/pion/logging v0.2.4 // indirect
+	github.com/pion/datachannel v1.6.3 // indirect
+	github.com/pion/dtls/v3 v3.1.15 // indirect
+	github.com/pion/mdns/v2 v2.2.2 // indirect
 	github.com/pion/randutil v0.1.0 // indirect
+	github.com/pion/sctp v1.12.0 // indirect
+	github.com/pion/sdp/v3 v3.0.20 // indirect
+	github.com/pion/turn/v5 v5.1.3 // indirect
 	github.com/prometheus/client_model v0.6.3 // indirect
 	github.com/prometheus/common v0.72.0 // indirect
 	github.com/prometheus/procfs v0.22.0 // indirect
 	github.com/rivo/uniseg v0.4.7 // indirect
 	github.com/spf13/pflag v1.0.9 // indirect
+	github.com/wlynxg/anet v0.0.5 // indirect
 	go.etcd.io/bbolt v1.4.0 // indirect
-	golang.org/x/term v0.44.0 // indirect
+	golang.org/x/crypto v0.57.0 // indirect
+	golang.org/x/net v0.59.0 // indirect
+	golang.org/x/term v0.46.0 // indirect
+	golang.org/x/time v0.14.0 // indirect
 	google.golang.org/protobuf v1.36.12 // indirect
 )

@@ -43,3 +43,11 @@ type CallSink interface {
 	// is still recognised. Its name is free again soon after.
 	End(e End)
 }
+
+// Joiner is what a Host offers besides if a source may add a leg to a call that
+// another source has opened.
+type Joiner interface {
+	// Join adds the leg to the running call. hangUp is as in Host.Open; the leg
+	// ends with its sink, and the call goes on without it.
+	Join(callID string, l Leg, hangUp func(End)) (LegSink, error)
+}

@@ -1,0 +1,9 @@
+package webrtc
+
+import (
+	"testing"
+
+	"sidetone/internal/leaktest"
+)
+
+func TestMain(m *testing.M) { leaktest.Main(m) }
