@@ -205,6 +205,28 @@ type LegStats struct {
 	// have it is where they belong on one timeline, to within a packet or two,
 	// if their senders share a clock.
 	Origin time.Time
+	// Quality is what was measured besides.
+	Quality Quality
+}
+
+// Quality says how a leg sounds and how evenly it comes.
+type Quality struct {
+	// Frames counts the 20 ms frames that were handed on; LegStats says how many
+	// of them were concealed or inserted.
+	Frames uint64
+	// SpeechFrames counts those in which somebody speaks, Level is their power
+	// and Peak the largest sample, both in dBFS: 0 is full scale. Level and Peak
+	// mean nothing without SpeechFrames.
+	SpeechFrames uint64
+	Level, Peak  float64
+	// Clipped counts samples that were cut off at full scale.
+	Clipped uint64
+	// LongestGap is the longest time between two arrivals of audio.
+	LongestGap time.Duration
+	// Skew is by how many parts per million the sender's clock runs faster than
+	// ours. It takes a minute to tell, until which SkewKnown is false.
+	Skew      float64
+	SkewKnown bool
 }
 
 // LegSink takes one leg's audio, from one goroutine. Calls arrive in the order

@@ -32,6 +32,7 @@ import (
 	"sidetone/internal/pcm"
 	"sidetone/media"
 	"sidetone/media/jitter"
+	"sidetone/media/level"
 	"sidetone/media/resample"
 	"sidetone/media/rtpflow"
 )
@@ -103,6 +104,7 @@ type Leg struct {
 	event   event
 	// stats holds what the leg counts itself, and the flows that are over.
 	stats media.LegStats
+	meter level.Meter
 }
 
 // rival is an SSRC at the latched address that may take over.
@@ -190,6 +192,9 @@ func (l *Leg) push(datagram []byte, from netip.AddrPort, now time.Time, authenti
 	if !l.belongs(from, now, authentic) {
 		return
 	}
+	if !l.last.IsZero() {
+		l.stats.Quality.LongestGap = max(l.stats.Quality.LongestGap, now.Sub(l.last))
+	}
 	l.last = now
 	if l.stalled {
 		l.stalled = false
@@ -234,6 +239,8 @@ func (l *Leg) Stats() media.LegStats {
 	s.Late += j.Late
 	s.Duplicate += j.Duplicate
 	s.Invalid += j.Refused + j.Undecodable
+	l.meter.Fill(&s.Quality)
+	s.Quality.Skew, s.Quality.SkewKnown = l.flow.Skew()
 	return s
 }
 
@@ -358,6 +365,10 @@ func (l *Leg) drain(now time.Time) {
 		f := &l.frame
 		f.Start = b.Start * pcm.Rate / int64(l.cfg.Rate)
 		f.Flags = b.Flags
+		l.stats.Quality.Frames++
+		if f.Flags == 0 {
+			l.meter.Add(l.block)
+		}
 		l.rates.Process(f.Samples[:], l.block)
 		if f.Flags&pcm.Lost != 0 {
 			l.stats.ConcealedFrames++

@@ -26,7 +26,9 @@ type recorder struct {
 	flags   []pcm.Flags
 	marks   []media.Mark
 	ends    []media.End
+	// stats are without quality, so that counts can be compared.
 	stats   media.LegStats
+	quality media.Quality
 }
 
 func (r *recorder) Frame(f *pcm.Frame) {
@@ -49,7 +51,8 @@ func (r *recorder) Mark(m media.Mark) {
 
 func (r *recorder) End(e media.End, s media.LegStats) {
 	r.ends = append(r.ends, e)
-	r.stats = s
+	r.stats, r.quality = s, s.Quality
+	r.stats.Quality = media.Quality{}
 }
 
 func (r *recorder) kinds() []media.MarkKind {

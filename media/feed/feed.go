@@ -20,6 +20,7 @@ import (
 
 	"sidetone/internal/pcm"
 	"sidetone/media"
+	"sidetone/media/level"
 	"sidetone/media/resample"
 )
 
@@ -69,6 +70,7 @@ type Leg struct {
 	// paced is the position that the wall clock stood for when audio last came.
 	paced int64
 	stats media.LegStats
+	meter level.Meter
 }
 
 // New checks the configuration and builds the path.
@@ -147,6 +149,9 @@ func (l *Leg) write(at int64, samples []int16, now time.Time) {
 		samples = samples[min(late, int64(len(samples))):]
 	}
 	l.put(samples)
+	if !l.last.IsZero() {
+		l.stats.Quality.LongestGap = max(l.stats.Quality.LongestGap, now.Sub(l.last))
+	}
 	l.last, l.paced = now, l.next
 }
 
@@ -190,9 +195,12 @@ func (l *Leg) advance(n int) {
 	f := &l.frame
 	f.Start = (l.next - int64(l.fill)) * pcm.Rate / int64(l.cfg.Rate)
 	f.Flags = 0
+	l.stats.Quality.Frames++
 	if l.silent {
 		f.Flags = pcm.Inserted
 		l.stats.InsertedFrames++
+	} else {
+		l.meter.Add(l.block)
 	}
 	l.rates.Process(f.Samples[:], l.block)
 	l.fill, l.silent = 0, true
@@ -243,7 +251,11 @@ func (l *Leg) Last() time.Time { return l.last }
 
 // Stats returns what the leg has seen so far. A written piece counts as a
 // packet.
-func (l *Leg) Stats() media.LegStats { return l.stats }
+func (l *Leg) Stats() media.LegStats {
+	s := l.stats
+	l.meter.Fill(&s.Quality)
+	return s
+}
 
 // End fills up the last frame and hands on the end. Only the first call counts.
 func (l *Leg) End(e media.End) {
@@ -258,5 +270,5 @@ func (l *Leg) End(e media.End) {
 		l.advance(rest)
 	}
 	l.ended = true
-	l.cfg.Sink.End(e, l.stats)
+	l.cfg.Sink.End(e, l.Stats())
 }

@@ -117,6 +117,7 @@ type Flow struct {
 	anchorPos int64
 	anchorTS  int64
 
+	skew   skew
 	jitter float64 // in units of the RTP clock
 	lastTS uint32  // of the last arrival, in whatever order
 	lastAt time.Time
@@ -181,6 +182,10 @@ func (f *Flow) At(timestamp uint32) (pos int64, ok bool) {
 	return f.position(f.extStamp + int64(int32(timestamp-f.stamp))), f.media
 }
 
+// Skew is by how many parts per million the sender's clock runs faster than
+// the arrivals'; known is false for the first minute.
+func (f *Flow) Skew() (ppm float64, known bool) { return f.skew.ppm, f.skew.known }
+
 // Media places a packet that carries audio. The place is valid for Accepted
 // and Reordered.
 func (f *Flow) Media(p Packet) (Place, Verdict) {
@@ -212,6 +217,7 @@ func (f *Flow) Media(p Packet) (Place, Verdict) {
 		if ahead <= 0 || ahead-elapsed > limit {
 			// The clock was set: only the arrival says how much time passed.
 			f.stats.Jumps++
+			f.skew.restart()
 			f.anchorSeq, f.anchorTS = ext, f.extStamp
 			f.anchorPos = f.pos + max(f.samples, elapsed*f.rate/f.clock)
 		}
@@ -219,6 +225,7 @@ func (f *Flow) Media(p Packet) (Place, Verdict) {
 	f.media = true
 	f.stamp, f.samples, f.at = p.Timestamp, int64(p.Samples), p.At
 	f.pos = f.position(f.extStamp)
+	f.skew.add(float64(f.extStamp-f.anchorTS)/float64(f.clock), p.At)
 	return Place{ext, f.pos}, Accepted
 }
 
