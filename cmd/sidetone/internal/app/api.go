@@ -215,6 +215,9 @@ func (a *App) routes() http.Handler {
 	mux.Handle("GET /metrics", a.metrics.handler())
 	mux.Handle(push.Route, a.hub)
 	mux.Handle("GET /", a.pane)
+	for pattern, h := range a.sources.routes {
+		mux.Handle(pattern, h)
+	}
 	return mux
 }
 

@@ -41,6 +41,7 @@ type App struct {
 	index   *kb.Index
 	hub     *push.Hub
 	calls   *calls
+	sources *sources
 	pane    http.Handler
 
 	recogniser *recogniser
@@ -109,6 +110,9 @@ func (a *App) build(cfg config.Config, engine maker) error {
 	}
 	e.hub = a.hub
 	a.watch()
+	if a.sources, err = newSources(cfg, a.calls, a.log); err != nil {
+		return err
+	}
 	var listen net.ListenConfig
 	if a.listener, err = listen.Listen(context.Background(), "tcp", cfg.Server.Listen); err != nil {
 		return fmt.Errorf("server.listen: %w", err)
@@ -175,7 +179,7 @@ func (a *App) Run(ctx context.Context) error {
 		limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopLimit)
 		defer cancel()
 		// Calls end first: requests that wait for a call's end are answered.
-		a.calls.close(limit)
+		a.stopCalls(limit)
 		if err = server.Shutdown(limit); err != nil {
 			err = fmt.Errorf("http server: %w", errors.Join(err, server.Close()))
 		}
@@ -184,6 +188,17 @@ func (a *App) Run(ctx context.Context) error {
 		}
 	}
 	return errors.Join(err, a.Close())
+}
+
+// stopCalls ends the calls and then what brings them. It may come more than
+// once.
+func (a *App) stopCalls(ctx context.Context) {
+	if a.calls != nil {
+		a.calls.close(ctx)
+	}
+	if a.sources != nil {
+		a.sources.close(stopping())
+	}
 }
 
 // Close frees what New took. Idempotent; Run calls it.
@@ -196,9 +211,7 @@ func (a *App) Close() error {
 			errs = append(errs, err)
 		}
 	}
-	if a.calls != nil {
-		a.calls.close(limit)
-	}
+	a.stopCalls(limit)
 	if a.hub != nil {
 		errs = append(errs, a.hub.Close(limit))
 	}

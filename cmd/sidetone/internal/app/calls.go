@@ -277,9 +277,14 @@ func (cs *calls) close(ctx context.Context) {
 	cs.closed = true
 	running := slices.Clone(cs.order)
 	cs.mu.Unlock()
-	stop := context.AfterFunc(ctx, cs.cancel)
+	end := stopping()
+	stop := context.AfterFunc(ctx, func() {
+		cs.cancel()
+		for _, c := range running {
+			c.End(end)
+		}
+	})
 	defer stop()
-	end := media.End{State: media.Aborted, Reason: "the server is stopping", At: time.Now()}
 	for _, c := range running {
 		if !c.isDone() {
 			c.hangUp(end)
@@ -288,6 +293,11 @@ func (cs *calls) close(ctx context.Context) {
 	cs.fork.Close(end)
 	cs.wg.Wait()
 	cs.cancel()
+}
+
+// stopping is the end of calls that run when the server stops.
+func stopping() media.End {
+	return media.End{State: media.Aborted, Reason: "the server is stopping", At: time.Now()}
 }
 
 // Painted implements push.Listener.

@@ -28,6 +28,7 @@ func YAML() []byte { return bytes.Clone(defaults) }
 type Config struct {
 	Server      Server      `yaml:"server"`
 	Media       Media       `yaml:"media"`
+	Sources     Sources     `yaml:"sources"`
 	Models      Models      `yaml:"models"`
 	Recognition Recognition `yaml:"recognition"`
 	Guidance    Guidance    `yaml:"guidance"`
@@ -152,6 +153,7 @@ func (c *Config) Validate() error {
 			bad(key, "%v; a time above zero is needed", d)
 		}
 	}
+	c.Sources.validate(bad)
 	c.Recognition.validate(bad)
 	if _, err := c.Log.level(); err != nil {
 		bad("log.level", "%v", err)
