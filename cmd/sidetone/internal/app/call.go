@@ -23,7 +23,9 @@ type call struct {
 	ctx  context.Context //nolint:containedctx // it ends the work of the legs, which outlive the requests that add them
 	info media.Call
 	// hangUp tells the source to end the call.
-	hangUp   func(media.End)
+	hangUp func(media.End)
+	// guests hang up the sources of legs that have joined the call; mu guards it.
+	guests   []func(media.End)
 	language string
 	log      *slog.Logger
 	// paused is set while nothing is to be heard.

@@ -61,7 +61,11 @@ func newCalls(e *env, fork *rtpfork.Manager) *calls {
 
 // Open implements media.Host. A call without a name gets one.
 func (cs *calls) Open(info media.Call, hangUp func(media.End)) (media.CallSink, error) {
-	return cs.begin(info, hangUp)
+	c, err := cs.begin(info, hangUp)
+	if err != nil {
+		return nil, err
+	}
+	return c, nil
 }
 
 func (cs *calls) begin(info media.Call, hangUp func(media.End)) (*call, error) {

@@ -324,8 +324,11 @@ func (c *call) End(e media.End) {
 	at := e.At
 	c.rec.Ended, c.rec.State, c.rec.Reason = &at, e.State.String(), e.Reason
 	c.resume("the call is over")
-	legs := c.legs
+	legs, guests := c.legs, c.guests
 	c.mu.Unlock()
+	for _, hangUp := range guests {
+		hangUp(e)
+	}
 	for _, l := range legs {
 		l.End(e, media.LegStats{})
 	}

@@ -1,8 +1,14 @@
 package app
 
 import (
+	"context"
+	"crypto/subtle"
+	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/netip"
 	"os"
@@ -15,8 +21,12 @@ import (
 	"sidetone/media/fork"
 	"sidetone/media/fork/audiohook"
 	"sidetone/media/fork/audiohook/httpsig"
+	"sidetone/media/fork/audiosocket"
+	"sidetone/media/fork/audiosocket/tcp"
 	"sidetone/media/fork/freeswitch"
 	"sidetone/media/fork/server"
+	"sidetone/media/fork/twilio"
+	"sidetone/media/webrtc"
 )
 
 const (
@@ -33,37 +43,47 @@ type sources struct {
 	servers []*server.Server
 
 	freeswitch *freeswitch.Calls
-	stop       chan struct{}
-	wg         sync.WaitGroup
+	whip       *webrtc.Server
+	// audioSocket is nil where it is off; uuids are what was announced for it.
+	audioSocket *tcp.Server
+	uuids       *announcements
+	stop        chan struct{}
+	wg          sync.WaitGroup
 }
 
-func newSources(cfg config.Config, host media.Host, log *slog.Logger) (*sources, error) {
+// newSources opens what sources need. Those that it returns beside an error must
+// be closed as well.
+func newSources(cfg config.Config, host *calls, log *slog.Logger) (*sources, error) {
 	s := &sources{log: log, routes: map[string]http.Handler{}, stop: make(chan struct{})}
-	guard, err := newGuard(cfg.Sources)
+	secrets, err := readLines(cfg.Sources.TokensFile)
 	if err != nil {
-		return nil, err
+		return s, fmt.Errorf("sources.tokens_file: %w", err)
 	}
-	if err = s.addFreeSWITCH(host, guard); err != nil {
-		return nil, err
+	allow, proxies, err := networks(cfg.Sources)
+	if err != nil {
+		return s, err
 	}
-	if err = s.addAudioHook(cfg.Sources, host); err != nil {
-		return nil, err
+	guard, err := server.NewGuard(server.GuardConfig{Tokens: secrets, Secrets: secrets, Allow: allow, Proxies: proxies})
+	if err != nil {
+		return s, err
+	}
+	where, err := server.NewGuard(server.GuardConfig{Allow: allow, Proxies: proxies})
+	if err != nil {
+		return s, err
+	}
+	for _, add := range []func() error{
+		func() error { return s.addFreeSWITCH(host, guard) },
+		func() error { return s.addAudioHook(cfg.Sources, host, where) },
+		func() error { return s.addTwilio(cfg.Sources, host, where, secrets) },
+		func() error { return s.addAudioSocket(cfg.Sources, host, allow) },
+		func() error { return s.addWHIP(cfg, host, secrets) },
+	} {
+		if err = add(); err != nil {
+			return s, err
+		}
 	}
 	s.wg.Go(s.tick)
 	return s, nil
-}
-
-// newGuard checks those protocols that have no authentication of their own.
-func newGuard(c config.Sources) (*server.Guard, error) {
-	secrets, err := readLines(c.TokensFile)
-	if err != nil {
-		return nil, fmt.Errorf("sources.tokens_file: %w", err)
-	}
-	allow, proxies, err := networks(c)
-	if err != nil {
-		return nil, err
-	}
-	return server.NewGuard(server.GuardConfig{Tokens: secrets, Secrets: secrets, Allow: allow, Proxies: proxies})
 }
 
 func networks(c config.Sources) (allow, proxies []netip.Prefix, err error) {
@@ -129,7 +149,7 @@ func (s *sources) addFreeSWITCH(host media.Host, guard *server.Guard) error {
 	})
 }
 
-func (s *sources) addAudioHook(c config.Sources, host media.Host) error {
+func (s *sources) addAudioHook(c config.Sources, host media.Host, guard *server.Guard) error {
 	lines, err := readLines(c.AudioHook.KeysFile)
 	if err != nil {
 		return fmt.Errorf("sources.audiohook.keys_file: %w", err)
@@ -145,14 +165,6 @@ func (s *sources) addAudioHook(c config.Sources, host media.Host) error {
 			return fmt.Errorf("sources.audiohook: %w", err)
 		}
 	}
-	allow, proxies, err := networks(c)
-	if err != nil {
-		return err
-	}
-	guard, err := server.NewGuard(server.GuardConfig{Allow: allow, Proxies: proxies})
-	if err != nil {
-		return err
-	}
 	adapter, err := audiohook.New(audiohook.Config{Host: host, Log: s.log.With("source", "audiohook"), Auth: auth})
 	if err != nil {
 		return err
@@ -165,6 +177,166 @@ func (s *sources) addAudioHook(c config.Sources, host media.Host) error {
 			}, r.URL.Query().Get("agent"), w, now), nil
 		},
 	})
+}
+
+// addTwilio takes Twilio and its dialects. Twilio signs the handshake; of the
+// others a stream's parameter "token" must hold one of the secrets, or what was
+// made of one for a call.
+func (s *sources) addTwilio(c config.Sources, host media.Host, guard *server.Guard, secrets []string) error {
+	account, err := readLines(c.Twilio.TokenFile)
+	if err != nil {
+		return fmt.Errorf("sources.twilio.token_file: %w", err)
+	}
+	if len(account) > 0 && c.Twilio.URL == "" {
+		return errors.New("sources.twilio.url: it must be given with token_file, since Twilio signs the address that it was given")
+	}
+	var tokens []*twilio.Tokens
+	for _, secret := range secrets {
+		if t, err := twilio.NewTokens(secret); err == nil {
+			tokens = append(tokens, t)
+		}
+	}
+	admit := func(call, token string, now time.Time) error {
+		for _, secret := range secrets {
+			if subtle.ConstantTimeCompare([]byte(secret), []byte(token)) == 1 {
+				return nil
+			}
+		}
+		err := error(twilio.ErrNoToken)
+		for _, t := range tokens {
+			if err = t.Redeem(call, token, now); err == nil {
+				return nil
+			}
+		}
+		return err
+	}
+	if len(secrets) == 0 {
+		admit = nil
+	}
+	log := s.log.With("source", "twilio")
+	return s.add("twilio", server.Config{
+		Subprotocols: []string{"*"},
+		Authorize: func(r *http.Request) error {
+			if err := guard.Check(r); err != nil || len(account) == 0 {
+				return err
+			}
+			if !twilio.Signed(r.Header.Get(twilio.SignatureHeader), account[0], c.Twilio.URL) {
+				return &fork.Refusal{Status: http.StatusForbidden, Reason: "the signature is not that of " + c.Twilio.URL + " by the account's auth token"}
+			}
+			return nil
+		},
+		Open: func(r *http.Request, w fork.Writer, now time.Time) (fork.Session, error) {
+			params := map[string]string{}
+			for k, v := range r.URL.Query() {
+				params[k] = v[0]
+			}
+			session := twilio.Config{Host: host, Out: w, Log: log, Name: newID(), Params: params, Admit: admit}
+			if len(account) > 0 {
+				session.Admit = nil
+			}
+			return twilio.New(session, now)
+		},
+	})
+}
+
+func (s *sources) addAudioSocket(c config.Sources, host *calls, allow []netip.Prefix) error {
+	if c.AudioSocket.Listen == "" {
+		return nil
+	}
+	s.uuids = newAnnouncements(c.AudioSocket.Announced)
+	protocol, err := audiosocket.New(audiosocket.Config{Host: newJoining(host), Lookup: s.uuids.take})
+	if err != nil {
+		return err
+	}
+	if s.audioSocket, err = tcp.New(tcp.Config{Protocol: protocol, Allow: allow, Log: s.log.With("source", "audiosocket")}); err != nil {
+		return err
+	}
+	var listen net.ListenConfig
+	l, err := listen.Listen(context.Background(), "tcp", c.AudioSocket.Listen)
+	if err != nil {
+		return fmt.Errorf("sources.audiosocket.listen: %w", err)
+	}
+	s.log.Info("taking AudioSocket", "address", l.Addr())
+	s.wg.Go(func() {
+		if err := s.audioSocket.Serve(l); !errors.Is(err, tcp.ErrClosed) {
+			s.log.Error("audiosocket", "error", err)
+		}
+	})
+	s.routes["PUT /v1/audiosocket/{uuid}"] = http.HandlerFunc(s.announce)
+	return nil
+}
+
+// announceRequest is the body of PUT /v1/audiosocket/{uuid}.
+type announceRequest struct {
+	Call     string `json:"call"`
+	Agent    string `json:"agent"`
+	Leg      string `json:"leg"`
+	Role     string `json:"role"`
+	Identity string `json:"identity"`
+	Language string `json:"language"`
+}
+
+// announce takes what a connection will be that tells no more than a UUID.
+func (s *sources) announce(w http.ResponseWriter, r *http.Request) {
+	var q announceRequest
+	d := json.NewDecoder(io.LimitReader(r.Body, maxBody))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&q); err != nil {
+		writeError(w, badRequest(`a body looks like {"call":"c-1","agent":"ann","role":"customer"}`, "the body is no valid announcement: %v", err))
+		return
+	}
+	role, ok := media.ParseRole(q.Role)
+	if !ok {
+		writeError(w, badRequest(`give "agent", "customer" or "unknown"`, "role: %q is no role", q.Role))
+		return
+	}
+	for field, name := range map[string]string{"call": q.Call, "agent": q.Agent, "leg": q.Leg} {
+		if err := checkName(field, name, true); err != nil {
+			writeError(w, err)
+			return
+		}
+	}
+	n := announcement{
+		call: media.Call{ID: q.Call, Agent: q.Agent, Source: "audiosocket", Language: q.Language},
+		leg:  media.Leg{ID: q.Leg, Role: role, RoleReason: "announced by the API", Identity: q.Identity},
+		at:   time.Now(),
+	}
+	if !s.uuids.put(strings.ToLower(r.PathValue("uuid")), n) {
+		writeError(w, &apiError{Status: http.StatusServiceUnavailable, Text: "too many announcements wait for their connection", Hint: "try again later"})
+		return
+	}
+	w.WriteHeader(http.StatusNoContent)
+}
+
+func (s *sources) addWHIP(cfg config.Config, host *calls, secrets []string) error {
+	c := cfg.Sources.WebRTC
+	if c.Listen == "" {
+		return nil
+	}
+	listen, err := netip.ParseAddrPort(c.Listen)
+	if err != nil {
+		return fmt.Errorf("sources.webrtc.listen: %w", err)
+	}
+	var public []netip.Addr
+	for _, p := range c.Public {
+		a, err := netip.ParseAddr(p)
+		if err != nil {
+			return fmt.Errorf("sources.webrtc.public: %w", err)
+		}
+		public = append(public, a)
+	}
+	s.whip, err = webrtc.New(webrtc.Config{
+		Host: host, Log: s.log.With("source", "webrtc"), Tokens: secrets, Origins: cfg.Server.AllowedOrigins,
+		Listen: listen, Public: public, Loopback: listen.Addr().IsLoopback(),
+	})
+	if err != nil {
+		return fmt.Errorf("sources.webrtc: %w", err)
+	}
+	for _, method := range []string{"GET", "POST", "PATCH", "DELETE", "OPTIONS"} {
+		s.routes[method+" "+webrtc.DefaultPath] = s.whip
+		s.routes[method+" "+webrtc.DefaultPath+"/"] = s.whip
+	}
+	return nil
 }
 
 // tick lets time pass for calls that wait for their connection.
@@ -193,7 +365,19 @@ func (s *sources) close(e media.End) {
 	for _, w := range s.servers {
 		all.Go(func() { w.Close(e) })
 	}
+	if s.audioSocket != nil {
+		all.Go(func() { s.audioSocket.Close(e) })
+	}
+	if s.whip != nil {
+		all.Go(func() {
+			if err := s.whip.Close(e); err != nil {
+				s.log.Error("closing WebRTC", "error", err)
+			}
+		})
+	}
 	all.Wait()
-	s.freeswitch.Close(e)
+	if s.freeswitch != nil {
+		s.freeswitch.Close(e)
+	}
 	s.wg.Wait()
 }

@@ -1,7 +1,12 @@
 package app
 
 import (
+	"bytes"
+	"encoding/base64"
 	"encoding/binary"
+	"fmt"
+	"io"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -12,6 +17,7 @@ import (
 	"github.com/gorilla/websocket"
 
 	"sidetone/cmd/sidetone/internal/config"
+	"sidetone/media"
 )
 
 // dial connects a fork to a running server.
@@ -104,5 +110,138 @@ func TestForksMustShowASecret(t *testing.T) {
 	}
 	if _, err := readLines(filepath.Join(t.TempDir(), "none")); err == nil {
 		t.Error("a missing file of secrets is accepted")
+	}
+}
+
+// TestAudioSocket joins two connections that were announced as one call.
+func TestAudioSocket(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := l.Addr().String()
+	l.Close()
+	r := host(t, func(c *config.Config) { c.Sources.AudioSocket.Listen, c.Sources.AudioSocket.Announced = addr, true })
+	uuids := [][16]byte{{0xaa, 1}, {0xaa, 2}}
+	text := func(u [16]byte) string {
+		return fmt.Sprintf("%x-%x-%x-%x-%x", u[:4], u[4:6], u[6:8], u[8:10], u[10:])
+	}
+	for i, role := range []string{"customer", "agent"} {
+		if st := r.do(t, "PUT", "/v1/audiosocket/"+text(uuids[i]), `{"call":"as-1","agent":"ann","role":"`+role+`"}`, nil); st != 204 {
+			t.Fatalf("announcing: %d", st)
+		}
+	}
+	for _, body := range []string{`{"role":"boss"}`, `{"call":"a b"}`, `{"x":1}`, ``} {
+		if st, _, b := r.ask(t, "PUT", "/v1/audiosocket/x", body); st != 400 {
+			t.Errorf("%s: %d %s", body, st, b)
+		}
+	}
+	connect := func(u [16]byte) net.Conn {
+		c, err := net.Dial("tcp", addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { c.Close() })
+		if _, err := c.Write(append([]byte{1, 0, 16}, u[:]...)); err != nil {
+			t.Fatal(err)
+		}
+		for range 10 {
+			if _, err := c.Write(append([]byte{0x10, 1, 0x40}, make([]byte, 320)...)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return c
+	}
+	first, second := connect(uuids[0]), connect(uuids[1])
+	rec := r.wait(t, "as-1", "of two legs", func(r record) bool { return len(r.Legs) == 2 })
+	if rec.Agent != "ann" || rec.Legs[0].Role == rec.Legs[1].Role {
+		t.Errorf("the call %+v", rec)
+	}
+	hangUp := []byte{0, 0, 0}
+	if _, err := first.Write(hangUp); err != nil {
+		t.Fatal(err)
+	}
+	r.wait(t, "as-1", "with one leg gone", func(r record) bool {
+		return (r.Legs[0].Stats == nil) != (r.Legs[1].Stats == nil) && r.State == "running"
+	})
+	if _, err := second.Write(hangUp); err != nil {
+		t.Fatal(err)
+	}
+	r.wait(t, "as-1", "ended", func(r record) bool { return r.State == "ended" })
+	// Nobody announced this one: it is closed.
+	stray := connect([16]byte{9})
+	if _, err := io.Copy(io.Discard, stray); err != nil && !strings.Contains(err.Error(), "reset") {
+		t.Error(err)
+	}
+	if !strings.Contains(r.logs.String(), "was not announced") {
+		t.Error("nothing says why")
+	}
+}
+
+// TestTwilioFork admits a stream by the token among its parameters.
+func TestTwilioFork(t *testing.T) {
+	secrets := filepath.Join(t.TempDir(), "secrets")
+	if err := os.WriteFile(secrets, []byte("open-sesame-16-bytes\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r := host(t, func(c *config.Config) { c.Sources.TokensFile = secrets })
+	stream := func(call, token string) *websocket.Conn {
+		conn := r.dial(t, "/v1/fork/twilio", nil)
+		for _, m := range []string{
+			`{"event":"connected","protocol":"Call","version":"1.0.0"}`,
+			`{"event":"start","sequenceNumber":"1","streamSid":"MZ1","start":{"streamSid":"MZ1","accountSid":"AC1","callSid":"CA1","tracks":["inbound","outbound"],"mediaFormat":{"encoding":"audio/x-mulaw","sampleRate":8000,"channels":1},"customParameters":{"call":"` + call + `","agent":"ann","leg":"customer","token":"` + token + `"}}}`,
+		} {
+			if err := conn.WriteMessage(websocket.TextMessage, []byte(m)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return conn
+	}
+	bad := stream("tw-0", "guess")
+	if _, _, err := bad.ReadMessage(); !websocket.IsCloseError(err, websocket.ClosePolicyViolation) {
+		t.Errorf("a wrong token: %v", err)
+	}
+	conn := stream("tw-1", "open-sesame-16-bytes")
+	payload := base64.StdEncoding.EncodeToString(bytes.Repeat([]byte{0xff}, 160))
+	for i := range 5 {
+		for _, track := range []string{"inbound", "outbound"} {
+			m := fmt.Sprintf(`{"event":"media","sequenceNumber":"%d","streamSid":"MZ1","media":{"track":%q,"chunk":"%d","timestamp":"%d","payload":%q}}`, 2+i, track, i+1, 20*i, payload)
+			if err := conn.WriteMessage(websocket.TextMessage, []byte(m)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	rec := r.wait(t, "tw-1", "of two legs", func(r record) bool { return len(r.Legs) == 2 })
+	if rec.Agent != "ann" || rec.Source == "" {
+		t.Errorf("the call %+v", rec)
+	}
+	if err := conn.WriteMessage(websocket.TextMessage, []byte(`{"event":"stop","sequenceNumber":"9","streamSid":"MZ1","stop":{"accountSid":"AC1","callSid":"CA1"}}`)); err != nil {
+		t.Fatal(err)
+	}
+	r.wait(t, "tw-1", "ended", func(r record) bool { return r.State == "ended" })
+	if strings.Contains(r.logs.String(), "sesame") {
+		t.Error("the token is in the log")
+	}
+}
+
+// TestJoin adds a leg of another source to a running call.
+func TestJoin(t *testing.T) {
+	r := host(t, nil)
+	if _, err := r.calls.Join("none", media.Leg{ID: "mic"}, nil); err == nil {
+		t.Error("joined a call that is not")
+	}
+	c := open(t, r, media.Call{ID: "j", Agent: "ann"})
+	asked := make(chan media.End, 1)
+	l, err := r.calls.Join("j", media.Leg{ID: "mic", Role: media.RoleAgent}, func(e media.End) { asked <- e })
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.End(media.End{State: media.Ended, Reason: "over", At: time.Now()})
+	if e := <-asked; e.Reason != "over" {
+		t.Errorf("the guest was told %+v", e)
+	}
+	l.End(media.End{}, media.LegStats{})
+	if st, _, b := r.ask(t, "POST", "/v1/whip", "v=0"); st < 400 || st >= 500 {
+		t.Errorf("WHIP answers %d: %s", st, b)
 	}
 }

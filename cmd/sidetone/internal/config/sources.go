@@ -14,6 +14,7 @@ type Sources struct {
 	AudioHook   AudioHook   `yaml:"audiohook"`
 	Twilio      Twilio      `yaml:"twilio"`
 	AudioSocket AudioSocket `yaml:"audiosocket"`
+	WebRTC      WebRTC      `yaml:"webrtc"`
 }
 
 // AudioHook is the side of Genesys.
@@ -30,7 +31,14 @@ type Twilio struct {
 
 // AudioSocket is Asterisk's plain TCP fork.
 type AudioSocket struct {
-	Listen string `yaml:"listen"`
+	Listen    string `yaml:"listen"`
+	Announced bool   `yaml:"announced"`
+}
+
+// WebRTC is the side of browsers and softphones.
+type WebRTC struct {
+	Listen string   `yaml:"listen"`
+	Public []string `yaml:"public"`
 }
 
 // Prefixes reads networks; an address alone is a network of one.
@@ -54,6 +62,16 @@ func (s *Sources) validate(bad func(key, format string, args ...any)) {
 	for key, texts := range map[string][]string{"sources.allow": s.Allow, "sources.proxies": s.Proxies} {
 		if _, err := Prefixes(texts); err != nil {
 			bad(key, "%v; networks look like 10.1.0.0/16 or 10.1.2.3", err)
+		}
+	}
+	if l := s.WebRTC.Listen; l != "" {
+		if _, err := netip.ParseAddrPort(l); err != nil {
+			bad("sources.webrtc.listen", "%q is not an IP address and a port", l)
+		}
+	}
+	for _, p := range s.WebRTC.Public {
+		if _, err := netip.ParseAddr(p); err != nil {
+			bad("sources.webrtc.public", "%q is not an IP address", p)
 		}
 	}
 	if l := s.AudioSocket.Listen; l != "" {
