@@ -194,6 +194,10 @@ type LegStats struct {
 	Forged uint64
 	// RTCP counts control packets, Byes the sources that said goodbye in them.
 	RTCP, Byes uint64
+	// Noise counts packets of comfort noise (RFC 3389); NoiseLevel is the level
+	// that the newest one gave, in dBov, from 0 down to -127.
+	Noise      uint64
+	NoiseLevel int
 	// SSRCChanges counts switches to another synchronisation source.
 	SSRCChanges uint64
 	// ConcealedFrames and InsertedFrames count 20 ms frames.

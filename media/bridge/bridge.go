@@ -13,14 +13,18 @@
 // latched address, as a PBX uses it after a transfer, takes over with its third
 // packet in a row. What SRTP has found authentic is the source's at any address.
 //
+// Each packet is decoded by its payload type; a sender may change it at any
+// time to another one of Config.Payloads. Where the new one has another sample
+// rate, what is buffered is handed on first.
+//
 // The leg's clock begins with the first packet. A frame's samples lag behind it
 // by the resampler's delay, a constant 4.4 ms from 8 kHz.
 //
-// A Leg is for one goroutine, reads no clock and allocates nothing per packet.
+// A Leg is for one goroutine, reads no clock and allocates nothing per packet,
+// unless a codec does; it does when the source or the payload type changes.
 package bridge
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -38,14 +42,13 @@ import (
 )
 
 const (
-	// DefaultEventType stands for zero in Config.EventType: what nearly every
-	// device offers.
+	// DefaultEventType stands for no Config.EventTypes: what nearly every device
+	// offers.
 	DefaultEventType = 101
 	// DefaultRelatch and DefaultStall stand for zeros in Config.
 	DefaultRelatch = 2 * time.Second
 	DefaultStall   = time.Second
 
-	comfortNoise = 13
 	// takeover is how many packets in a row make a new SSRC the leg's.
 	takeover = 3
 	// headerLen and rtcpLen are the least lengths of RTP and RTCP packets.
@@ -53,25 +56,14 @@ const (
 	rtcpLen   = 8
 )
 
-// Codec decodes one payload format.
-type Codec interface {
-	// Decode writes the samples of src to dst and returns their number.
-	Decode(dst []int16, src []byte) (int, error)
-	// Samples is the number of samples in src, or 0 when it is no payload.
-	Samples(src []byte) int
-	// String is the codec's name.
-	String() string
-}
-
 // Config describes a leg.
 type Config struct {
-	Sink  media.LegSink
-	Codec Codec
-	// Clock is the codec's RTP clock rate, Rate the sample rate of what it
-	// decodes, both in Hz.
-	Clock, Rate int
-	// PayloadType is the codec's, EventType that of telephone events.
-	PayloadType, EventType uint8
+	Sink media.LegSink
+	// Payloads are what the sender may send, the likeliest first.
+	Payloads []Payload
+	// EventTypes are the payload types of telephone events, one for each clock
+	// rate that they were offered with; nil means DefaultEventType alone.
+	EventTypes []uint8
 	// MinDepth and MaxDepth bound the jitter buffer; zero means its defaults.
 	MinDepth, MaxDepth time.Duration
 	// Relatch is how long the latched source must be silent before another
@@ -85,13 +77,24 @@ type Config struct {
 
 // Leg is the media path of one leg.
 type Leg struct {
-	cfg    Config
-	jitter *jitter.Buffer
-	rates  *resample.Resampler
+	cfg Config
+	// kinds says what each payload type is: an index into cfg.Payloads, or
+	// unknown, events or noise.
+	kinds  [128]int8
 	flow   *rtpflow.Flow
-	block  []int16
 	frame  pcm.Frame
 	packet rtp.Packet
+
+	// The path behind the packets that now come: its payload, the decoder of
+	// the source's packets of it, and what runs at its sample rate.
+	payload *Payload
+	decoder *decoder
+	jitter  *jitter.Buffer
+	rates   *resample.Resampler
+	block   []int16
+	// offset is the position of the jitter buffer's beginning, in samples at
+	// pcm.Rate.
+	offset int64
 
 	latched bool
 	from    netip.AddrPort
@@ -116,45 +119,49 @@ type rival struct {
 
 // New checks the configuration and builds the path.
 func New(cfg Config) (*Leg, error) {
-	if cfg.EventType == 0 {
-		cfg.EventType = DefaultEventType
-	}
 	if cfg.Relatch == 0 {
 		cfg.Relatch = DefaultRelatch
 	}
 	if cfg.Stall == 0 {
 		cfg.Stall = DefaultStall
 	}
-	switch pt := cfg.PayloadType; {
-	case cfg.Sink == nil || cfg.Codec == nil:
-		return nil, errors.New("bridge: a leg needs a sink and a codec")
-	case pt > 127 || pt == comfortNoise || pt >= 64 && pt <= 95:
-		return nil, fmt.Errorf("bridge: payload type %d cannot carry audio (0 to 63 without 13, and 96 to 127, can)", pt)
-	case cfg.EventType > 127 || cfg.EventType == pt:
-		return nil, fmt.Errorf("bridge: payload type %d for telephone events beside %d for audio", cfg.EventType, pt)
+	switch {
+	case cfg.Sink == nil:
+		return nil, errors.New("bridge: a leg needs a sink")
 	case cfg.Relatch < 0 || cfg.Stall < 0:
 		return nil, fmt.Errorf("bridge: relatch after %v and stall after %v must be positive", cfg.Relatch, cfg.Stall)
 	}
 	l := &Leg{cfg: cfg}
-	var err error
-	if l.flow, err = rtpflow.New(rtpflow.Config{Clock: cfg.Clock, Rate: cfg.Rate}); err != nil {
+	if err := l.sort(); err != nil {
 		return nil, fmt.Errorf("bridge: %w", err)
 	}
-	if l.jitter, err = jitter.New(jitter.Config{Rate: cfg.Rate, Decoder: cfg.Codec, MinDepth: cfg.MinDepth, MaxDepth: cfg.MaxDepth}); err != nil {
-		return nil, fmt.Errorf("bridge: %w", err)
+	// All payloads are tried, so that none can fail later; the first stays.
+	for i := range slices.Backward(l.cfg.Payloads) {
+		if err := l.begin(&l.cfg.Payloads[i]); err != nil {
+			return nil, fmt.Errorf("bridge: payload type %d: %w", l.cfg.Payloads[i].Type, err)
+		}
 	}
-	if l.rates, err = resample.New(cfg.Rate, pcm.Rate); err != nil {
-		return nil, fmt.Errorf("bridge: %w", err)
-	}
-	l.block = make([]int16, cfg.Rate/50)
 	return l, nil
 }
 
 // String prints the pipeline.
 func (l *Leg) String() string {
-	s := fmt.Sprintf("RTP(%d, %d Hz) -> jitter -> %v", l.cfg.PayloadType, l.cfg.Clock, l.cfg.Codec)
-	if l.cfg.Rate != pcm.Rate {
-		s += fmt.Sprintf(" -> resample(%d->%d)", l.cfg.Rate, pcm.Rate)
+	s := "RTP("
+	for i, p := range l.cfg.Payloads {
+		if i > 0 {
+			s += "; "
+		}
+		s += fmt.Sprintf("%d, %d Hz", p.Type, p.Clock)
+	}
+	s += ") -> jitter -> "
+	for i, p := range l.cfg.Payloads {
+		if i > 0 {
+			s += "; "
+		}
+		s += p.Codec.String()
+		if rate := p.Codec.Rate(); rate != pcm.Rate {
+			s += fmt.Sprintf(" -> resample(%d->%d)", rate, pcm.Rate)
+		}
 	}
 	return s + fmt.Sprintf(" -> frames(%d Hz, %v)", pcm.Rate, pcm.FrameDuration)
 }
@@ -235,13 +242,16 @@ func (l *Leg) LastPacket() time.Time { return l.last }
 func (l *Leg) Stats() media.LegStats {
 	s := l.stats
 	addFlow(&s, l.flow.Stats())
-	j := l.jitter.Stats()
-	s.Late += j.Late
-	s.Duplicate += j.Duplicate
-	s.Invalid += j.Refused + j.Undecodable
+	addJitter(&s, l.jitter.Stats())
 	l.meter.Fill(&s.Quality)
 	s.Quality.Skew, s.Quality.SkewKnown = l.flow.Skew()
 	return s
+}
+
+func addJitter(s *media.LegStats, j jitter.Stats) {
+	s.Late += j.Late
+	s.Duplicate += j.Duplicate
+	s.Invalid += j.Refused + j.Undecodable
 }
 
 func addFlow(s *media.LegStats, f rtpflow.Stats) {
@@ -252,12 +262,6 @@ func addFlow(s *media.LegStats, f rtpflow.Stats) {
 	s.Reordered += f.Reordered
 	s.Invalid += f.Suspect
 	s.Jitter = f.Jitter
-}
-
-// audio says whether the packet carries the leg's codec.
-func (l *Leg) audio() bool {
-	p := l.packet.Payload
-	return l.packet.PayloadType == l.cfg.PayloadType && len(p) <= jitter.MaxPayload && l.cfg.Codec.Samples(p) > 0
 }
 
 // belongs says whether the packet is from the leg's source, and counts it when
@@ -275,7 +279,7 @@ func (l *Leg) belongs(from netip.AddrPort, now time.Time, authentic bool) bool {
 	case l.latched && authentic && p.SSRC == l.ssrc:
 		l.from, l.rival.count = from, 0
 		return true
-	case !l.audio():
+	case l.samples() == 0:
 		// Only audio makes a source.
 		if l.latched {
 			l.stats.Foreign++
@@ -310,7 +314,7 @@ func (l *Leg) rivals(p *rtp.Packet) bool {
 // leg's clock by its arrival.
 func (l *Leg) relatch(from netip.AddrPort, now time.Time) bool {
 	flow, err := rtpflow.New(rtpflow.Config{
-		Clock: l.cfg.Clock, Rate: l.cfg.Rate,
+		Clock: l.payload.Clock, Rate: l.payload.Codec.Rate(),
 		Seq: l.flow.NextSeq(), Pos: l.jitter.Position(now),
 	})
 	if err != nil { // New has accepted the same rates before
@@ -318,7 +322,7 @@ func (l *Leg) relatch(from netip.AddrPort, now time.Time) bool {
 		return false
 	}
 	addFlow(&l.stats, l.flow.Stats())
-	l.flow = flow
+	l.flow, l.decoder = flow, nil
 	l.from, l.ssrc, l.rival, l.event, l.expect = from, l.packet.SSRC, rival{}, event{}, expected{}
 	l.stats.SSRCChanges++
 	l.mark(media.MarkSSRCChanged, now)
@@ -328,13 +332,12 @@ func (l *Leg) relatch(from netip.AddrPort, now time.Time) bool {
 // take sorts the packet by its payload type.
 func (l *Leg) take(now time.Time) {
 	p := &l.packet
-	if l.audio() {
-		n := l.cfg.Codec.Samples(p.Payload)
+	if n := l.samples(); n > 0 && l.use(&l.cfg.Payloads[l.kinds[p.PayloadType]], now) {
 		place, v := l.flow.Media(rtpflow.Packet{
 			Seq: p.SequenceNumber, Timestamp: p.Timestamp, Marker: p.Marker, Samples: n, At: now,
 		})
 		if v == rtpflow.Accepted || v == rtpflow.Reordered {
-			l.jitter.Push(jitter.Packet{Seq: place.Seq, Pos: place.Pos, Samples: n, Payload: p.Payload}, now)
+			l.jitter.Push(jitter.Packet{Seq: place.Seq, Pos: place.Pos, Samples: n, Payload: p.Payload, Decoder: l.decoder}, now)
 		}
 		return
 	}
@@ -343,12 +346,17 @@ func (l *Leg) take(now time.Time) {
 	if v == rtpflow.Accepted || v == rtpflow.Reordered {
 		l.jitter.Push(jitter.Packet{Seq: place.Seq}, now)
 	}
-	switch {
-	case p.PayloadType == comfortNoise && len(p.Payload) > 0:
+	switch kind := l.kinds[p.PayloadType]; {
+	case kind >= 0 && l.samples() > 0:
+		// The last of a payload type that the sender has left.
+		l.stats.Late++
+	case kind == noise && len(p.Payload) > 0:
 		// The silence that it announces makes itself.
-	case p.PayloadType == l.cfg.EventType && len(p.Payload) >= eventLen:
+		l.stats.Noise++
+		l.stats.NoiseLevel = -int(p.Payload[0] & 0x7F)
+	case kind == events && len(p.Payload) >= eventLen:
 		if v == rtpflow.Accepted && l.event.begins(p.Payload, p.Timestamp, now) {
-			l.mark(media.MarkDigit, now)
+			l.tell(media.Mark{Kind: media.MarkDigit, Digit: keys[p.Payload[0]]}, now)
 		}
 	default:
 		l.stats.Invalid++
@@ -363,67 +371,38 @@ func (l *Leg) drain(now time.Time) {
 			return
 		}
 		f := &l.frame
-		f.Start = b.Start * pcm.Rate / int64(l.cfg.Rate)
+		f.Start = l.position(b.Start)
 		f.Flags = b.Flags
-		l.stats.Quality.Frames++
 		if f.Flags == 0 {
 			l.meter.Add(l.block)
 		}
 		l.rates.Process(f.Samples[:], l.block)
-		if f.Flags&pcm.Lost != 0 {
-			l.stats.ConcealedFrames++
-		}
-		if f.Flags&pcm.Inserted != 0 {
-			l.stats.InsertedFrames++
-		}
-		l.cfg.Sink.Frame(f)
+		l.hand(f)
 	}
 }
 
-func (l *Leg) mark(k media.MarkKind, now time.Time) {
-	l.cfg.Sink.Mark(media.Mark{Kind: k, At: l.jitter.Next() * pcm.Rate / int64(l.cfg.Rate), Wall: now})
+// hand counts a frame and hands it on.
+func (l *Leg) hand(f *pcm.Frame) {
+	l.stats.Quality.Frames++
+	if f.Flags&pcm.Lost != 0 {
+		l.stats.ConcealedFrames++
+	}
+	if f.Flags&pcm.Inserted != 0 {
+		l.stats.InsertedFrames++
+	}
+	l.cfg.Sink.Frame(f)
 }
 
-const (
-	eventLen = 4
-	// lastEvent is the highest event that is a key of a telephone: 0 to 9, *, #,
-	// A to D, flash (RFC 4733, section 3.2).
-	lastEvent = 16
-	// debounce joins the packets of one press from devices that give each its
-	// own timestamp.
-	debounce = 60 * time.Millisecond
-)
-
-// event is the newest key press.
-//
-//	event(8) | E(1) R(1) volume(6) | duration(16), RFC 4733, section 2.3
-type event struct {
-	known    bool
-	code     byte
-	stamp    uint32
-	duration uint16
-	over     bool
-	at       time.Time
+// position turns one of the jitter buffer into one of the leg, in samples at
+// pcm.Rate.
+func (l *Leg) position(pos int64) int64 {
+	return l.offset + pos*pcm.Rate/int64(l.payload.Codec.Rate())
 }
 
-// begins reports whether the payload is the first that is seen of a press. All
-// packets of a press carry the timestamp of its beginning; one longer than the
-// duration field can say goes on in a segment that begins where it ended.
-func (e *event) begins(payload []byte, stamp uint32, now time.Time) bool {
-	code := payload[0]
-	if code > lastEvent {
-		return false
-	}
-	next := event{
-		known: true, code: code, stamp: stamp,
-		duration: binary.BigEndian.Uint16(payload[2:]), over: payload[1]&0x80 != 0, at: now,
-	}
-	same := e.known && (stamp == e.stamp ||
-		code == e.code && stamp == e.stamp+uint32(e.duration) ||
-		code == e.code && !e.over && now.Sub(e.at) < debounce)
-	if same {
-		next.over = next.over || stamp == e.stamp && e.over
-	}
-	*e = next
-	return !same
+func (l *Leg) mark(k media.MarkKind, now time.Time) { l.tell(media.Mark{Kind: k}, now) }
+
+// tell hands on a mark at the present position.
+func (l *Leg) tell(m media.Mark, now time.Time) {
+	m.At, m.Wall = l.position(l.jitter.Next()), now
+	l.cfg.Sink.Mark(m)
 }

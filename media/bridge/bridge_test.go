@@ -127,7 +127,7 @@ func TestBadInput(t *testing.T) {
 		{"empty payload", func(s *sender) []byte { return s.other(0) }, here, media.LegStats{Invalid: 1, Received: 1}},
 		{"too large a payload", func(s *sender) []byte { return s.other(0, make([]byte, 1461)...) }, here, media.LegStats{Invalid: 1, Received: 1}},
 		{"a short event", func(s *sender) []byte { return s.other(101, 1, 2) }, here, media.LegStats{Invalid: 1, Received: 1}},
-		{"comfort noise", func(s *sender) []byte { return s.other(13, 70) }, here, media.LegStats{Received: 1}},
+		{"comfort noise", func(s *sender) []byte { return s.other(13, 70) }, here, media.LegStats{Received: 1, Noise: 1, NoiseLevel: -70}},
 		{"another address", func(s *sender) []byte { b := s.packet(nil); s.rewind(); return b }, there, media.LegStats{Foreign: 1}},
 		{"another SSRC", func(s *sender) []byte { b := s.packet(nil); b[8] ^= 1; s.rewind(); return b }, here, media.LegStats{Foreign: 1}},
 		{"a wild sequence number", func(s *sender) []byte { b := s.packet(nil); b[2] ^= 0x80; s.rewind(); return b }, here, media.LegStats{Invalid: 1}},
@@ -237,24 +237,35 @@ func TestString(t *testing.T) {
 	}
 }
 
+// odd has a sample rate at which 20 ms are no whole number of samples.
+type odd struct{ *g711.Codec }
+
+func (odd) Rate() int { return 7999 }
+
 func TestNewRefuses(t *testing.T) {
-	good := Config{Sink: &recorder{t: t}, Codec: codec(t, g711.MuLaw), Clock: 8000, Rate: 8000}
+	mu := newCodec(t, g711.MuLaw)
 	for _, c := range []struct {
 		edit func(*Config)
 		want string
 	}{
 		{func(c *Config) { c.Sink = nil }, "sink"},
-		{func(c *Config) { c.Codec = nil }, "codec"},
-		{func(c *Config) { c.PayloadType = 13 }, "payload type 13"},
-		{func(c *Config) { c.PayloadType = 72 }, "payload type 72"},
-		{func(c *Config) { c.PayloadType = 128 }, "payload type 128"},
-		{func(c *Config) { c.PayloadType = 101 }, "payload type 101 for telephone events"},
+		{func(c *Config) { c.Payloads = nil }, "codec"},
+		{func(c *Config) { c.Payloads[0].Codec = nil }, "codec"},
+		{func(c *Config) { c.Payloads[0].Type = 13 }, "payload type 13"},
+		{func(c *Config) { c.Payloads[0].Type = 19 }, "payload type 19"},
+		{func(c *Config) { c.Payloads[0].Type = 72 }, "payload type 72"},
+		{func(c *Config) { c.Payloads[0].Type = 128 }, "payload type 128"},
+		{func(c *Config) { c.Payloads = append(c.Payloads, c.Payloads[0]) }, "0 stands for two codecs"},
+		{func(c *Config) { c.EventTypes = []uint8{101, 0} }, "payload type 0 for telephone events"},
+		{func(c *Config) { c.EventTypes = []uint8{13} }, "payload type 13 for telephone events"},
+		{func(c *Config) { c.EventTypes = []uint8{128} }, "payload type 128 for telephone events"},
 		{func(c *Config) { c.Relatch = -1 }, "relatch"},
-		{func(c *Config) { c.Clock = 0 }, "clock"},
-		{func(c *Config) { c.Rate = 7999 }, "7999"},
+		{func(c *Config) { c.Payloads[0].Clock = 0 }, "clock"},
+		{func(c *Config) { c.Payloads[0].Codec = odd{mu} }, "7999"},
+		{func(c *Config) { c.Payloads = append(c.Payloads, Payload{96, odd{mu}, 8000}) }, "payload type 96: jitter: sample rate 7999"},
 		{func(c *Config) { c.MinDepth = time.Hour }, "depth"},
 	} {
-		cfg := good
+		cfg := Config{Sink: &recorder{t: t}, Payloads: []Payload{{Codec: mu, Clock: 8000}}}
 		c.edit(&cfg)
 		if _, err := New(cfg); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("error %v, want one with %q", err, c.want)

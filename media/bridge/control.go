@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"time"
 
+	"sidetone/internal/pcm"
 	"sidetone/media/rtpflow"
 )
 
@@ -72,7 +73,6 @@ func (l *Leg) Control(c Control) {
 		return
 	}
 	if pos, ok := l.flow.At(c.Stamp); ok {
-		at := l.jitter.Place(pos)
-		l.stats.Origin = c.Wall.Add(-time.Duration(float64(at) / float64(l.cfg.Rate) * float64(time.Second)))
+		l.stats.Origin = c.Wall.Add(-pcm.Duration(l.position(l.jitter.Place(pos))))
 	}
 }

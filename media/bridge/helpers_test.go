@@ -73,7 +73,7 @@ func (r *recorder) frames(f pcm.Flags) int {
 	return n
 }
 
-func codec(t testing.TB, law g711.Law) *g711.Codec {
+func newCodec(t testing.TB, law g711.Law) *g711.Codec {
 	t.Helper()
 	c, err := g711.New(law)
 	if err != nil {
@@ -84,7 +84,7 @@ func codec(t testing.TB, law g711.Law) *g711.Codec {
 
 func newLeg(t testing.TB, sink media.LegSink, law g711.Law) *Leg {
 	t.Helper()
-	l, err := New(Config{Sink: sink, Codec: codec(t, law), Clock: g711.Rate, Rate: g711.Rate, PayloadType: law.PayloadType()})
+	l, err := New(Config{Sink: sink, Payloads: []Payload{{Type: law.PayloadType(), Codec: newCodec(t, law), Clock: g711.Rate}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -104,7 +104,7 @@ type sender struct {
 }
 
 func newSender(t testing.TB, law g711.Law) *sender {
-	return &sender{t: t, codec: codec(t, law), ssrc: 0xCAFE, seq: 65530, ts: math.MaxUint32 - 1000, samples: 160, hz: 440}
+	return &sender{t: t, codec: newCodec(t, law), ssrc: 0xCAFE, seq: 65530, ts: math.MaxUint32 - 1000, samples: 160, hz: 440}
 }
 
 func (s *sender) payload() []byte {

@@ -68,7 +68,7 @@ type Decoder interface {
 
 // Config describes the stream.
 type Config struct {
-	// Rate is the sample rate in Hz of what Decoder writes: a multiple of 1000
+	// Rate is the sample rate in Hz of what Decoder writes: a multiple of 50
 	// between 8000 and 48000.
 	Rate    int
 	Decoder Decoder
@@ -87,6 +87,8 @@ type Packet struct {
 	Samples int
 	// Payload is copied.
 	Payload []byte
+	// Decoder, where given, decodes this packet in place of Config.Decoder.
+	Decoder Decoder
 }
 
 // Verdict says what became of a packet.
@@ -129,7 +131,8 @@ type slot struct {
 	samples  int
 	size     int
 	// resync: the packet comes from a clock that stood still.
-	resync bool
+	resync  bool
+	decoder Decoder
 }
 
 // Buffer is the state of one stream. Positions in it count from the first
@@ -186,8 +189,8 @@ func New(cfg Config) (*Buffer, error) {
 	switch {
 	case cfg.Decoder == nil:
 		return nil, errors.New("jitter: no decoder")
-	case cfg.Rate < 8000 || cfg.Rate > 48000 || cfg.Rate%1000 != 0:
-		return nil, fmt.Errorf("jitter: sample rate %d Hz, expected a multiple of 1000 from 8000 to 48000", cfg.Rate)
+	case cfg.Rate < 8000 || cfg.Rate > 48000 || cfg.Rate%50 != 0:
+		return nil, fmt.Errorf("jitter: sample rate %d Hz, expected a multiple of 50 from 8000 to 48000", cfg.Rate)
 	case cfg.MinDepth < 0 || cfg.MinDepth > cfg.MaxDepth || cfg.MaxDepth > 2*time.Second:
 		return nil, fmt.Errorf("jitter: depth from %v to %v, expected 0 <= min <= max <= 2s", cfg.MinDepth, cfg.MaxDepth)
 	}
@@ -196,7 +199,7 @@ func New(cfg Config) (*Buffer, error) {
 		conceal: newConcealer(cfg.Rate),
 		timing:  timing{minDepth: cfg.MinDepth, maxDepth: cfg.MaxDepth},
 		slab:    make([]byte, slots*MaxPayload),
-		cur:     make([]int16, cfg.Rate/1000*int(maxPacket/time.Millisecond)),
+		cur:     make([]int16, cfg.Rate*int(maxPacket/time.Millisecond)/1000),
 		out:     make([]int16, cfg.Rate/50),
 	}
 	for i := range b.order {
@@ -250,7 +253,10 @@ func (b *Buffer) push(p Packet, now time.Time) Verdict {
 	copy(b.order[at+1:b.count+1], b.order[at:b.count])
 	b.order[at] = id
 	b.count++
-	b.slots[id] = slot{seq: p.Seq, pos: pos, samples: p.Samples, size: len(p.Payload), resync: resync}
+	if p.Decoder == nil {
+		p.Decoder = b.cfg.Decoder
+	}
+	b.slots[id] = slot{seq: p.Seq, pos: pos, samples: p.Samples, size: len(p.Payload), resync: resync, decoder: p.Decoder}
 	copy(b.slab[int(id)*MaxPayload:], p.Payload)
 	b.end = max(b.end, pos+int64(p.Samples))
 	return Queued

@@ -131,7 +131,7 @@ func (b *Buffer) jump(silence int64) int64 {
 // samples.
 func (b *Buffer) start(h *slot, skip int, now time.Time) {
 	id := int(b.order[0])
-	n, err := b.cfg.Decoder.Decode(b.cur, b.slab[id*MaxPayload:id*MaxPayload+h.size])
+	n, err := h.decoder.Decode(b.cur, b.slab[id*MaxPayload:id*MaxPayload+h.size])
 	b.lastLen = int64(h.samples)
 	b.guessed, b.concealed = 0, 0
 	b.drop()

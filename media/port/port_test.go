@@ -5,12 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math"
 	"net"
 	"net/netip"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -19,13 +15,10 @@ import (
 	"github.com/pion/rtp"
 
 	"sidetone/internal/leaktest"
-	"sidetone/internal/needs"
 	"sidetone/internal/pcm"
-	"sidetone/internal/wav"
 	"sidetone/media"
 	"sidetone/media/bridge"
 	"sidetone/media/g711"
-	"sidetone/media/resample"
 )
 
 func TestMain(m *testing.M) { leaktest.Main(m) }
@@ -95,7 +88,7 @@ func config(t testing.TB, sink media.LegSink) Config {
 		t.Fatal(err)
 	}
 	return Config{
-		Leg: bridge.Config{Sink: sink, Codec: c, Clock: 8000, Rate: 8000},
+		Leg: bridge.Config{Sink: sink, Payloads: []bridge.Payload{{Codec: c, Clock: 8000}}},
 		Log: slog.New(slog.DiscardHandler),
 	}
 }
@@ -310,67 +303,5 @@ func TestRefusals(t *testing.T) {
 	cfg.Log = nil
 	if _, err := pool(t, 0, 0).Open(cfg); err == nil || !strings.Contains(err.Error(), "logger") {
 		t.Errorf("a port without a logger: %v", err)
-	}
-}
-
-// TestFFmpeg has a foreign sender play a recording, and compares what comes out
-// with the recording.
-func TestFFmpeg(t *testing.T) {
-	ffmpeg := needs.Program(t, "ffmpeg")
-	source := make([]int16, 2*8000)
-	for i := range source {
-		// A tone that swells and rises from 300 to 1300 Hz.
-		x := float64(i) / 8000
-		source[i] = int16(12000 * math.Sin(math.Pi*x/2) * math.Sin(2*math.Pi*(300*x+250*x*x)))
-	}
-	file := filepath.Join(t.TempDir(), "source.wav")
-	f, err := os.Create(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := errors.Join(wav.Encode(f, &wav.Audio{Rate: 8000, Channels: [][]int16{source}}, wav.PCM16), f.Close()); err != nil {
-		t.Fatal(err)
-	}
-	for _, c := range []struct {
-		law   g711.Law
-		codec string
-	}{{g711.MuLaw, "pcm_mulaw"}, {g711.ALaw, "pcm_alaw"}} {
-		r := &recorder{}
-		cfg := config(t, r)
-		if cfg.Leg.Codec, err = g711.New(c.law); err != nil {
-			t.Fatal(err)
-		}
-		cfg.Leg.PayloadType = c.law.PayloadType()
-		p := open(t, pool(t, 0, 0), cfg)
-		// Not in real time (-re): the comparison must not depend on the pace.
-		out, err := exec.Command(ffmpeg, "-nostdin", "-loglevel", "error", "-i", file, "-af", "asetnsamples=n=160:p=0",
-			"-c:a", c.codec, "-ar", "8000", "-ac", "1", "-seq", "65530", "-f", "rtp", "-rtpflags", "skip_rtcp",
-			"rtp://"+p.Addr().String()+"?pkt_size=172").CombinedOutput()
-		if err != nil {
-			t.Fatalf("ffmpeg: %v: %s", err, out)
-		}
-		eventually(t, "the recording", func() bool { return p.Stats().Received == 100 })
-		p.End(media.End{State: media.Ended, At: time.Now()})
-		if r.stats.Received != 100 || r.stats.Lost != 0 || r.stats.Invalid != 0 {
-			t.Fatalf("%v: stats %+v", c.law, r.stats)
-		}
-		want, err := resample.Convert(source, 8000, pcm.Rate)
-		if err != nil {
-			t.Fatal(err)
-		}
-		rates, err := resample.New(8000, pcm.Rate)
-		if err != nil {
-			t.Fatal(err)
-		}
-		delay := 2 * rates.Delay()
-		var signal, rest float64
-		for i := delay; i < len(want); i++ {
-			x, d := float64(want[i-delay]), float64(r.samples[i])-float64(want[i-delay])
-			signal += x * x
-			rest += d * d
-		}
-		if snr := 10 * math.Log10(signal/rest); snr < 35 {
-			t.Errorf("%v: what was received differs from what was sent: SNR %.1f dB", c.law, snr)
-		}
 	}
 }

@@ -134,6 +134,22 @@ func New(cfg Config) (*Flow, error) {
 	}, nil
 }
 
+// Retime says that the source's next packets count time by another clock, as
+// when it changes to another payload type. The first of them stands at pos, in
+// samples at the new rate; the sequence goes on.
+func (f *Flow) Retime(clock, rate int, pos int64) {
+	f.clock, f.rate = int64(clock), int64(rate)
+	f.media, f.anchorPos = false, pos
+	f.jitter, f.lastAt = 0, time.Time{}
+	f.skew.restart()
+}
+
+// Newer says whether a packet of this number would be the newest.
+func (f *Flow) Newer(seq uint16) bool {
+	delta := seq - f.maxSeq // modulo 2^16
+	return !f.started || delta > 0 && delta < maxDropout
+}
+
 // NextSeq is the extended sequence number after the newest.
 func (f *Flow) NextSeq() int64 {
 	if !f.started {

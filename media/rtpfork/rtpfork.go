@@ -178,7 +178,7 @@ func (m *Manager) openLeg(call media.Call, spec LegSpec, sink media.LegSink) (*p
 	}
 	log := m.cfg.Log.With("call", call.ID, "leg", spec.Leg.ID)
 	p, err := m.pool.Open(port.Config{
-		Leg: bridge.Config{Sink: sink, Codec: codec, Clock: g711.Rate, Rate: g711.Rate, PayloadType: pt},
+		Leg: bridge.Config{Sink: sink, Payloads: []bridge.Payload{{Type: pt, Codec: codec, Clock: g711.Rate}}},
 		Log: log,
 	})
 	if err != nil {

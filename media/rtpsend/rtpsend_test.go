@@ -293,7 +293,7 @@ func TestFidelity(t *testing.T) {
 					t.Fatal(err)
 				}
 				r := &receiver{}
-				if r.leg, err = bridge.New(bridge.Config{Sink: r, Codec: codec, Clock: g711.Rate, Rate: g711.Rate}); err != nil {
+				if r.leg, err = bridge.New(bridge.Config{Sink: r, Payloads: []bridge.Payload{{Codec: codec, Clock: g711.Rate}}}); err != nil {
 					t.Fatal(err)
 				}
 				const hz, seconds = 400, 30 // a pitch period is 20 samples: what is concealed fits

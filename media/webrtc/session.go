@@ -115,15 +115,10 @@ func (s *session) open() error {
 	if err != nil {
 		return err
 	}
-	cfg := bridge.Config{
-		Sink: s.sink, Codec: decoder, Clock: s.offer.Audio.Clock, Rate: decoder.Rate(), PayloadType: s.offer.Audio.PayloadType,
-	}
-	switch {
-	case s.offer.Event != nil:
-		cfg.EventType = s.offer.Event.PayloadType
-	case cfg.PayloadType == bridge.DefaultEventType:
-		// No events were agreed on: any other number will do.
-		cfg.EventType = bridge.DefaultEventType + 1
+	audio := bridge.Payload{Type: s.offer.Audio.PayloadType, Codec: decoder, Clock: s.offer.Audio.Clock}
+	cfg := bridge.Config{Sink: s.sink, Payloads: []bridge.Payload{audio}, EventTypes: []uint8{}}
+	if s.offer.Event != nil {
+		cfg.EventTypes = []uint8{s.offer.Event.PayloadType}
 	}
 	leg, err := bridge.New(cfg)
 	if err != nil {

@@ -26,7 +26,7 @@ func carry(samples []int16, law g711.Law, loss float64, frame func(*pcm.Frame)) 
 		return err
 	}
 	leg, err := bridge.New(bridge.Config{
-		Sink: sink{frame}, Codec: codec, Clock: g711.Rate, Rate: g711.Rate, PayloadType: law.PayloadType(),
+		Sink: sink{frame}, Payloads: []bridge.Payload{{Type: law.PayloadType(), Codec: codec, Clock: g711.Rate}},
 	})
 	if err != nil {
 		return err
