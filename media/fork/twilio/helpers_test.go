@@ -105,10 +105,11 @@ type legSink struct {
 	marks  []media.Mark
 	ends   int
 	quiet  bool
+	heard  int
 }
 
 func (l *legSink) Frame(f *pcm.Frame) {
-	if !l.quiet {
+	if l.heard++; !l.quiet {
 		l.frames = append(l.frames, *f)
 	}
 }

@@ -166,8 +166,16 @@ func (t *track) take(p place, data []byte, mayWait bool, pcm []int16, now time.T
 	case off > t.samples(leap+now.Sub(t.came)), newer && off < -t.samples(time.Second):
 		t.log.Info("twilio: the stream's clock leapt", "by", time.Duration(off)*time.Second/time.Duration(t.rate))
 		t.shift -= off
-	case off > may && !follows && mayWait && t.hold(p, data, now):
-		return nil
+	case off > may && !follows && mayWait:
+		p.at -= t.shift
+		if t.waiting < len(t.wait) {
+			t.hold(p, data, now)
+			return nil
+		}
+		if err := t.release(pcm, now, true); err != nil {
+			return err
+		}
+		return t.take(p, data, true, pcm, now)
 	case off > may:
 		t.pos = p.at
 	case off < -may && !newer:
@@ -183,13 +191,9 @@ func (t *track) take(p place, data []byte, mayWait bool, pcm []int16, now time.T
 	return t.release(pcm, now, false)
 }
 
-// hold lets a chunk wait; false where there is no room.
-func (t *track) hold(p place, data []byte, now time.Time) bool {
-	if t.waiting == len(t.wait) {
-		return false
-	}
+// hold lets a chunk wait. There must be room.
+func (t *track) hold(p place, data []byte, now time.Time) {
 	slot := t.wait[t.waiting]
-	p.at -= t.shift
 	slot.place, slot.came, slot.data = p, now, append(slot.data[:0], data...)
 	i := t.waiting
 	for ; i > 0 && t.wait[i-1].at > p.at; i-- {
@@ -197,7 +201,6 @@ func (t *track) hold(p place, data []byte, now time.Time) bool {
 	}
 	t.wait[i] = slot
 	t.waiting++
-	return true
 }
 
 // release takes the chunks whose turn has come: which follow what was written,
