@@ -150,7 +150,7 @@ func (t *track) payload(p place, text, raw []byte, pcm []int16, now time.Time) e
 func (t *track) take(p place, data []byte, mayWait bool, pcm []int16, now time.Time) error {
 	defer func() { t.came = now }()
 	if !p.timed {
-		return t.write(t.pos, data, pcm, now)
+		return t.write(data, false, pcm, now)
 	}
 	p.at += t.shift
 	newer := p.counted && (!t.counted || p.n > t.last)
@@ -185,7 +185,7 @@ func (t *track) take(p place, data []byte, mayWait bool, pcm []int16, now time.T
 	if p.counted {
 		t.last, t.counted = p.n, true
 	}
-	if err := t.write(t.pos, data, pcm, now); err != nil {
+	if err := t.write(data, true, pcm, now); err != nil {
 		return err
 	}
 	return t.release(pcm, now, false)
@@ -231,15 +231,16 @@ func (t *track) stream(data, raw []byte, pcm []int16, now time.Time) error {
 		n, data = n+taken, data[taken:]
 		odd := n % 2
 		t.rest = append(t.rest[:0], raw[n-odd:n]...)
-		if err := t.write(t.pos, raw[:n-odd], pcm, now); err != nil {
+		if err := t.write(raw[:n-odd], false, pcm, now); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// write decodes data and writes it at a position.
-func (t *track) write(at int64, data []byte, pcm []int16, now time.Time) error {
+// write decodes data and writes it at t.pos, or behind what was written if it
+// is not timed.
+func (t *track) write(data []byte, timed bool, pcm []int16, now time.Time) error {
 	n, err := t.dec.Decode(pcm, data)
 	if err != nil {
 		return fmt.Errorf("twilio: track %q: %w", t.label, err)
@@ -249,8 +250,13 @@ func (t *track) write(at int64, data []byte, pcm []int16, now time.Time) error {
 		t.log.Warn("twilio: " + warning)
 		t.describe(warning)
 	}
-	t.leg.Write(at, pcm[:n], now)
-	t.pos, t.begun = at+int64(n), t.begun || n > 0
+	if timed {
+		t.leg.Write(t.pos, pcm[:n], now)
+	} else {
+		t.leg.Append(pcm[:n], now)
+	}
+	t.pos += int64(n)
+	t.begun = t.begun || n > 0
 	return nil
 }
 

@@ -82,6 +82,7 @@ func TestOrder(t *testing.T) {
 		{"a pause", []arrival{{1, 0, 20}, {2, 140, 140}, {3, 160, 20}}, []int{1, 0, 0, 0, 0, 0, 0, 2, 3}, 0, ""},
 		{"stamped by the time of sending", []arrival{{1, 0, 20}, {2, 35, 20}, {3, 30, 20}, {4, 72, 20}, {5, 80, 20}}, []int{1, 2, 3, 4, 5}, 0, ""},
 		{"no timestamps", []arrival{{1, 0, 20}, {2, 0, 20}, {3, 0, 20}}, []int{1, 2, 3}, 0, "untimed"},
+		{"no timestamps, a pause", []arrival{{1, 0, 20}, {2, 0, 1000}, {3, 0, 1000}}, slices.Concat([]int{1}, make([]int, 49), []int{2}, make([]int, 49), []int{3}), 0, "untimed"},
 		{"the first is not at 0", []arrival{{1, 60, 80}, {2, 80, 20}}, []int{0, 0, 0, 1, 2}, 0, ""},
 		{"the time of day", []arrival{{1, 1760000000000, 20}, {2, 1760000000020, 20}}, []int{0, 1, 2}, 0, ""},
 		{"a clock that leaps", []arrival{{1, 0, 20}, {2, 20, 20}, {3, 90000000, 20}, {4, 90000020, 20}}, []int{1, 2, 3, 4}, 0, ""},
