@@ -12,7 +12,7 @@ func house() Rules {
 		Edges:   []string{"guidance asr"},
 		Pure: []string{
 			"media", "media/rtpflow", "media/jitter", "media/g711", "media/g722", "media/l16", "media/opus", "media/codec", "media/resample", "media/bridge", "media/srtp", "media/report", "media/level", "media/sdp", "media/siprec", "media/feed", "media/fork", "media/fork/freeswitch", "media/fork/audiohook/...",
-			"media/join", "media/fork/audiosocket", "media/fork/asterisk",
+			"media/fork/audiosocket", "media/fork/asterisk",
 			"media/fork/twilio",
 			"media/webrtc/whip", "media/webrtc/red",
 			"asr", "asr/vad", "asr/text", "asr/written", "asr/stable", "asr/failover", "asr/whisper/model/...", "asr/whisper/opinion",

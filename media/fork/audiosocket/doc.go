@@ -16,7 +16,7 @@
 // is for Config.Lookup to say, from an announcement that came before: the call,
 // its agent, the leg's role. Two connections of one call, such as those of two
 // snoop channels, come as two calls of Host.Open that Lookup gives the same ID.
-// A Host that joins them (package join) gets legs of different IDs, which are
+// A Host that joins connections of one ID gets legs of different IDs, which are
 // the UUIDs unless Lookup names others; one that does not returns
 // media.ErrDuplicate, and the second connection is closed. So is, with either, a
 // second connection of a UUID that is running: they are never mixed.
