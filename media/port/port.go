@@ -143,8 +143,9 @@ func (t *Port) run() {
 	t.publish()
 }
 
-// receive reads until the end. Its deadline is the next tick, so that one
-// system call serves both.
+// receive reads until the end. As long as packets come they bring the ticks
+// along, and nothing else wakes the goroutine: the deadline is one tick behind
+// the one that is due. In silence it is the tick itself.
 func (t *Port) receive() error {
 	buf, plain := make([]byte, maxDatagram), make([]byte, maxDatagram)
 	due := time.Now().Add(tick)
@@ -154,9 +155,11 @@ func (t *Port) receive() error {
 	for {
 		n, from, err := t.socks.rtp.ReadFromUDPAddrPort(buf)
 		now := time.Now()
+		wait := tick
 		switch {
 		case err == nil:
 			t.take(buf[:n], plain, unmap(from), now)
+			wait = 2 * tick
 		case !errors.Is(err, os.ErrDeadlineExceeded):
 			return err
 		}
@@ -169,7 +172,7 @@ func (t *Port) receive() error {
 			return nil
 		}
 		due = now.Add(tick)
-		if err := t.socks.rtp.SetReadDeadline(due); err != nil {
+		if err := t.socks.rtp.SetReadDeadline(now.Add(wait)); err != nil {
 			return err
 		}
 	}
