@@ -2,6 +2,7 @@ package twilio
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
@@ -97,6 +98,39 @@ func TestOrder(t *testing.T) {
 				t.Errorf("%d dropped, want %d", d, c.dropped)
 			}
 		})
+	}
+}
+
+// Whatever arrives up to 80 ms late, and some of it twice, comes out once and in
+// order.
+func TestRandomOrder(t *testing.T) {
+	for seed := range uint64(20) {
+		rnd := rand.New(rand.NewPCG(seed, 7))
+		const n = 99
+		times := map[int][]int{} // of arrival, in ms, to numbers
+		want, twice := []int{1}, 0
+		for i := 2; i <= n; i++ {
+			want = append(want, i)
+			at := 20*i + rnd.IntN(81)
+			times[at] = append(times[at], i)
+			if rnd.IntN(10) == 0 {
+				at += 1 + rnd.IntN(60)
+				times[at] = append(times[at], i)
+				twice++
+			}
+		}
+		arrivals := []arrival{{1, 0, 20}}
+		last := 20
+		for at := range 20*n + 200 {
+			for _, i := range times[at] {
+				arrivals = append(arrivals, arrival{i, 20 * (i - 1), at - last})
+				last = at
+			}
+		}
+		got, r := values(t, arrivals, "")
+		if !slices.Equal(got, want) || r.s.tracks[0].dropped != uint64(twice) {
+			t.Fatalf("seed %d: %d dropped, want %d; got %v", seed, r.s.tracks[0].dropped, twice, got)
+		}
 	}
 }
 
