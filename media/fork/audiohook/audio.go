@@ -21,6 +21,10 @@ const (
 	// until the leg counts as stalled. The pieces that come may be of a second.
 	idle  = 2 * time.Second
 	stall = 5 * time.Second
+	// pauseSilence is how long time passes by itself on the legs' clocks in a
+	// pause: enough for silence to end what was said before. For the rest the
+	// source knows better how long the pause was.
+	pauseSilence = 3 * time.Second
 )
 
 // The formats and channels of media offers.
@@ -122,7 +126,7 @@ func (s *Session) newLeg(i int, p *openParameters) error {
 //	PCMU, two channels:  e0 i0 e1 i1 e2 i2 ...
 func (s *Session) Binary(message []byte, now time.Time) error {
 	switch {
-	case s.state == closed || s.state == leaving || s.denied != nil:
+	case s.state == closed || s.state == leaving || s.denied != "":
 		return nil
 	case s.state == preparing:
 		s.fail(errors.New("audio came before the session was open"), now)

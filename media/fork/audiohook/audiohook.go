@@ -48,8 +48,8 @@ type Config struct {
 // Stats counts what happened since the Adapter was made.
 type Stats struct {
 	// Sessions are the connections. Probes of them only tried out the connection,
-	// Unauthorized ones were not let in.
-	Sessions, Probes, Unauthorized uint64
+	// Unauthorised ones were not let in.
+	Sessions, Probes, Unauthorised uint64
 	// Mistakes are the sessions that were ended because the client broke the
 	// protocol.
 	Mistakes uint64
@@ -61,7 +61,7 @@ type Adapter struct {
 	pcmu *g711.Codec
 	l16  *l16.Codec
 
-	sessions, probes, unauthorized, mistakes atomic.Uint64
+	sessions, probes, unauthorised, mistakes atomic.Uint64
 }
 
 // New checks the configuration.
@@ -85,7 +85,7 @@ func New(cfg Config) (*Adapter, error) {
 
 // Stats returns the counters of this moment.
 func (a *Adapter) Stats() Stats {
-	return Stats{a.sessions.Load(), a.probes.Load(), a.unauthorized.Load(), a.mistakes.Load()}
+	return Stats{a.sessions.Load(), a.probes.Load(), a.unauthorised.Load(), a.mistakes.Load()}
 }
 
 // Open makes the session of a connection. A request that is not let in gets its
@@ -95,7 +95,7 @@ func (a *Adapter) Stats() Stats {
 func (a *Adapter) Open(r httpsig.Request, agent string, w fork.Writer, now time.Time) *Session {
 	a.sessions.Add(1)
 	s := &Session{a: a, w: w, log: a.cfg.Log, agent: agent, id: nilUUID, deadline: now.Add(openWait), denyAt: now.Add(denyWait)}
-	s.organization, _ = r.Field("audiohook-organization-id")
+	s.organisation, _ = r.Field(fieldOrganisation)
 	s.correlation, _ = r.Field("audiohook-correlation-id")
 	s.correlation = clip(s.correlation)
 	if id, _ := r.Field("audiohook-session-id"); isUUID(id) {
@@ -105,12 +105,14 @@ func (a *Adapter) Open(r httpsig.Request, agent string, w fork.Writer, now time.
 	if a.cfg.Auth == nil {
 		return s
 	}
-	if s.denied = a.cfg.Auth.Check(r, now); s.denied == nil && s.organization == "" {
-		s.denied = errors.New("audiohook: the request has no Audiohook-Organization-Id")
+	err := a.cfg.Auth.Check(r, now)
+	if err == nil && s.organisation == "" {
+		err = errors.New("audiohook: the request has no " + fieldOrganisation)
 	}
-	if s.denied != nil {
-		a.unauthorized.Add(1)
-		s.log.Warn("audiohook: a connection is not let in", "err", s.denied)
+	if err != nil {
+		a.unauthorised.Add(1)
+		s.denied = err.Error()
+		s.log.Warn("audiohook: a connection is not let in", "err", err)
 	}
 	return s
 }

@@ -25,9 +25,18 @@ const (
 	maxCustom = 32
 )
 
-// nilUUID stands for an unknown session, and for the conversation and the
-// participant of a connection probe.
+// nilUUID stands for an unknown session, and for the conversation of a connection
+// probe.
 const nilUUID = "00000000-0000-0000-0000-000000000000"
+
+// Words of the protocol.
+//
+//nolint:misspell // the protocol is American
+const (
+	reasonUnauthorised = "unauthorized"
+	fieldOrganisation  = "Audiohook-Organization-Id"
+	paramOrganisation  = "organizationId"
+)
 
 // message is one of the client's:
 //
@@ -113,7 +122,7 @@ func (m *message) parameters(v any) error {
 
 // openParameters are those of the first message.
 type openParameters struct {
-	OrganizationID string `json:"organizationId"`
+	Organisation   string `json:"organizationId"` //nolint:misspell // the protocol's
 	ConversationID string `json:"conversationId"`
 	Participant    struct {
 		ID      string `json:"id"`
@@ -130,9 +139,8 @@ type openParameters struct {
 	CustomConfig json.RawMessage `json:"customConfig"`
 }
 
-func (p *openParameters) probe() bool {
-	return p.ConversationID == nilUUID && p.Participant.ID == nilUUID
-}
+// probe tells an attempt of the connection from a call.
+func (p *openParameters) probe() bool { return p.ConversationID == nilUUID }
 
 // custom is the custom configuration's plain entries.
 func (p *openParameters) custom() map[string]string {

@@ -18,7 +18,7 @@ const (
 	// after closed.
 	openWait  = 10 * time.Second
 	closeWait = 10 * time.Second
-	// denyWait is the time from the connection to the answer unauthorized,
+	// denyWait is the time from the connection to the answer that a request is not let in,
 	// whatever the reason, so that it tells nothing.
 	denyWait = 500 * time.Millisecond
 )
@@ -50,12 +50,13 @@ type Session struct {
 	w            fork.Writer
 	log          *slog.Logger
 	agent        string
-	organization string // of the header; empty if it has none
+	organisation string // of the header; empty if it has none
 	correlation  string
 
 	state    state
 	deadline time.Time // of the state, if it has one
-	denied   error     // why the request is not let in
+	pausedAt time.Time
+	denied   string    // why the request is not let in; empty if it is
 	denyAt   time.Time
 
 	id             string // nilUUID until it is known
@@ -139,12 +140,7 @@ func (s *Session) handle(m message, now time.Time) error {
 		s.close(p.Reason, now)
 		return nil
 	case "error":
-		var p struct {
-			Code    int    `json:"code"`
-			Message string `json:"message"`
-		}
-		err := m.parameters(&p)
-		s.log.Warn("audiohook: the source reports an error", "code", p.Code, "message", clip(p.Message), "err", err)
+		s.reported(m)
 		return nil
 	}
 	if s.state == preparing {
@@ -153,7 +149,7 @@ func (s *Session) handle(m message, now time.Time) error {
 	}
 	switch m.kind {
 	case "paused":
-		s.pause()
+		s.pause(now)
 		return nil
 	case "resumed", "discarded":
 		return s.discarded(m, now)
@@ -168,11 +164,25 @@ func (s *Session) handle(m message, now time.Time) error {
 	}
 }
 
+// reported notes an error that the client tells of. If it is a grave one, close
+// comes next.
+func (s *Session) reported(m message) {
+	var p struct {
+		Code    int    `json:"code"`
+		Message string `json:"message"`
+	}
+	if err := m.parameters(&p); err != nil {
+		s.log.Warn("audiohook: the source reports an error of a form that is not known", "err", err)
+		return
+	}
+	s.log.Warn("audiohook: the source reports an error", "code", p.Code, "message", clip(p.Message))
+}
+
 // open answers first and sets up the call after that, since the client waits for
 // the answer 5 s at the most.
 func (s *Session) open(m message, now time.Time) error {
-	if s.state != preparing || s.denied != nil {
-		s.log.Debug("audiohook: open is ignored", "denied", s.denied != nil)
+	if s.state != preparing || s.denied != "" {
+		s.log.Debug("audiohook: open is ignored", "denied", s.denied != "")
 		return nil
 	}
 	var p openParameters
@@ -180,11 +190,11 @@ func (s *Session) open(m message, now time.Time) error {
 		return err
 	}
 	switch {
-	case !isUUID(p.OrganizationID) || !isUUID(p.ConversationID):
-		return errors.New("open has no organizationId or no conversationId that is a UUID")
-	case s.organization != "" && !strings.EqualFold(p.OrganizationID, s.organization):
-		s.a.unauthorized.Add(1)
-		s.disconnect("unauthorized", "organizationId and the field Audiohook-Organization-Id differ", media.End{State: media.Refused, At: now})
+	case !isUUID(p.Organisation) || !isUUID(p.ConversationID):
+		return errors.New("open has no " + paramOrganisation + " or no conversationId that is a UUID")
+	case s.organisation != "" && !strings.EqualFold(p.Organisation, s.organisation):
+		s.a.unauthorised.Add(1)
+		s.disconnect(reasonUnauthorised, paramOrganisation+" and the field "+fieldOrganisation+" differ", media.End{State: media.Refused, At: now})
 		return nil
 	}
 	var err error
@@ -203,7 +213,7 @@ func (s *Session) open(m message, now time.Time) error {
 		answer.SupportedLanguages = &s.a.cfg.Languages
 	}
 	s.send("opened", answer)
-	s.state, s.deadline = active, time.Time{}
+	s.state = active
 	s.at = samples(m.position)
 	s.base = s.at
 	switch {
@@ -238,7 +248,7 @@ func (s *Session) begin(p *openParameters, now time.Time) error {
 		return err
 	}
 	facts := map[string]string{
-		"organization": p.OrganizationID, "conversation": p.ConversationID, "participant": clip(p.Participant.ID),
+		"organisation": p.Organisation, "conversation": p.ConversationID, "participant": clip(p.Participant.ID),
 		"correlation": s.correlation, "dnis": clip(p.Participant.DNIS), "language": clip(p.Language),
 		"media": s.media.Format + " " + strings.Join(s.media.Channels, ","),
 	}
@@ -280,9 +290,9 @@ func (s *Session) ping(m message) {
 	s.rtt = rtt
 }
 
-func (s *Session) pause() {
+func (s *Session) pause(now time.Time) {
 	if s.state == active {
-		s.state = pausing
+		s.state, s.pausedAt = pausing, now
 		if s.call != nil {
 			s.call.Pause("AudioHook: the source paused its audio")
 		}
@@ -420,11 +430,13 @@ func (s *Session) send(kind string, params any) {
 
 // Tick lets time pass.
 func (s *Session) Tick(now time.Time) error {
-	for _, l := range s.legs {
-		l.feed.Tick(now)
+	if s.state != pausing || now.Sub(s.pausedAt) <= pauseSilence {
+		for _, l := range s.legs {
+			l.feed.Tick(now)
+		}
 	}
-	if s.state == preparing && s.denied != nil && !now.Before(s.denyAt) {
-		s.disconnect("unauthorized", s.denied.Error(), media.End{State: media.Refused, Reason: s.denied.Error(), At: now})
+	if s.state == preparing && s.denied != "" && !now.Before(s.denyAt) {
+		s.disconnect(reasonUnauthorised, s.denied, media.End{State: media.Refused, Reason: s.denied, At: now})
 	}
 	if s.deadline.IsZero() || now.Before(s.deadline) {
 		return nil

@@ -37,6 +37,8 @@ const (
 )
 
 // required are the components that a signature must cover.
+//
+//nolint:misspell // the protocol is American
 func required() []string {
 	return []string{
 		"@request-target", "@authority",
