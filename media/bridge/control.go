@@ -1,6 +1,7 @@
 package bridge
 
 import (
+	"fmt"
 	"net/netip"
 	"time"
 
@@ -38,6 +39,41 @@ func (l *Leg) Relatch(addr netip.AddrPort, now time.Time) {
 
 // SetSources replaces Config.Sources.
 func (l *Leg) SetSources(s []netip.Addr) { l.cfg.Sources = s }
+
+// SetPayloads replaces Config.Payloads and Config.EventTypes, as a change of the
+// session description does. A payload that stays what it was, by its type, clock
+// and codec, goes on undisturbed, whatever decoder came with it. On an error
+// nothing has changed.
+func (l *Leg) SetPayloads(payloads []Payload, eventTypes []uint8) error {
+	next := &Leg{cfg: l.cfg}
+	next.cfg.Payloads, next.cfg.EventTypes = payloads, eventTypes
+	if err := next.sort(); err != nil {
+		return fmt.Errorf("bridge: %w", err)
+	}
+	for i := range next.cfg.Payloads {
+		p := &next.cfg.Payloads[i]
+		for _, old := range l.cfg.Payloads {
+			if p.same(&old) {
+				*p = old
+			}
+		}
+		if err := next.begin(p); err != nil {
+			return fmt.Errorf("bridge: payload type %d: %w", p.Type, err)
+		}
+	}
+	l.cfg, l.kinds = next.cfg, next.kinds
+	for i := range l.cfg.Payloads {
+		if p := &l.cfg.Payloads[i]; p.same(l.payload) {
+			l.payload = p
+		}
+	}
+	return nil
+}
+
+// same says whether two payloads mean the same.
+func (p *Payload) same(q *Payload) bool {
+	return p.Type == q.Type && p.Clock == q.Clock && p.Codec.Rate() == q.Codec.Rate() && p.Codec.String() == q.Codec.String()
+}
 
 // Source is the latched source; ok is false before the first packet.
 func (l *Leg) Source() (from netip.AddrPort, ssrc uint32, ok bool) {

@@ -32,7 +32,7 @@ func legConfig(tb testing.TB) (Config, *sunk) {
 	}
 	s := &sunk{}
 	return Config{
-		Leg: bridge.Config{Sink: s, Codec: c, Clock: g711.Rate, Rate: g711.Rate},
+		Leg: bridge.Config{Sink: s, Payloads: []bridge.Payload{{Codec: c, Clock: g711.Rate}}},
 		Log: slog.New(slog.DiscardHandler),
 	}, s
 }

@@ -1,13 +1,20 @@
 package port
 
 import (
+	"fmt"
 	"net/netip"
 	"time"
+
+	"sidetone/media/bridge"
 )
 
 // Update is what a change of the session description, such as a re-INVITE,
 // changes of a running port. Zero fields leave things as they are.
 type Update struct {
+	// Payloads and EventTypes replace those of bridge.Config; payloads that stay
+	// what they were go on undisturbed.
+	Payloads   []bridge.Payload
+	EventTypes []uint8
 	// Guard replaces Config.Guard; Plain takes it off. Keys of a guard that
 	// stays are changed at the guard itself (srtp.Session.Rekey).
 	Guard Guard
@@ -47,8 +54,16 @@ func (t *Port) Relatch(from netip.AddrPort) error {
 	return t.Update(Update{Relatch: true, From: from})
 }
 
-// change carries an update out.
+// change carries an update out, or none of it.
 func (t *Port) change(u Update, now time.Time) error {
+	if u.Payloads != nil {
+		if err := t.leg.SetPayloads(u.Payloads, u.EventTypes); err != nil {
+			return fmt.Errorf("port: %w", err)
+		}
+		t.mu.Lock()
+		t.path = t.leg.String()
+		t.mu.Unlock()
+	}
 	if u.Guard != nil || u.Plain {
 		t.guard = u.Guard
 		t.ctl.setGuard(u.Guard)
