@@ -13,8 +13,16 @@ import (
 // same thing, of which the first that is there counts.
 type object map[string]any
 
+// maxParsed bounds a message that is parsed, in bytes. Values need up to forty
+// times the memory of their text; what is longer in earnest is audio, which is
+// scanned.
+const maxParsed = 64 << 10
+
 // parse reads any message. It is the slow way: see chunk.scan.
 func parse(message []byte) (object, error) {
+	if len(message) > maxParsed {
+		return nil, fmt.Errorf("twilio: a message of %d bytes: one that is not plain audio may have %d", len(message), maxParsed)
+	}
 	d := json.NewDecoder(bytes.NewReader(message))
 	d.UseNumber()
 	var m map[string]any

@@ -24,6 +24,7 @@ type hosts struct {
 	opened atomic.Int64
 	ended  chan *host
 	quiet  bool
+	pings  time.Duration
 }
 
 // ending tells when the call of a host has ended.
@@ -72,7 +73,7 @@ func listen(tb testing.TB, h *hosts) string {
 				Name: fmt.Sprintf("stream-%d", h.opened.Add(1)),
 			}, now)
 		},
-		Log: slog.New(slog.DiscardHandler), MaxConns: 2000, PingEvery: 10 * time.Second,
+		Log: slog.New(slog.DiscardHandler), MaxConns: 2000, PingEvery: h.pings,
 	})
 	if err != nil {
 		tb.Fatal(err)
@@ -173,6 +174,30 @@ func TestLoopback(t *testing.T) {
 		_ = c.WriteMessage(websocket.TextMessage, make([]byte, maxMessage+1))
 		wantClosed(t, c, 1009, "")
 	})
+}
+
+// T15: the server asks a silent platform whether it is there.
+func TestPing(t *testing.T) {
+	c, _, err := dial(t, listen(t, &hosts{pings: 10 * time.Millisecond}), goldenSignature)
+	if err != nil {
+		t.Fatal(err)
+	}
+	asked := make(chan struct{}, 1)
+	c.SetPingHandler(func(string) error {
+		select {
+		case asked <- struct{}{}:
+		default:
+		}
+		return nil
+	})
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_, _, _ = c.ReadMessage()
+	}()
+	<-asked
+	_ = c.Close()
+	<-done
 }
 
 func wantClosed(t *testing.T, c *websocket.Conn, code int, why string) {

@@ -9,6 +9,11 @@
 // Which of the two is the agent is known only where a parameter says whose leg
 // it is; see the Param constants.
 //
+// A call may have a stream on each party's leg. These are two calls of Host.Open
+// with one ID; a Host that joins them gets legs of different IDs, "agent" and
+// "customer", if the streams have ParamLeg. A stream whose leg is running
+// already, such as that of a webhook answered twice, is closed.
+//
 // The legs' clocks are the stream's timestamps: gaps become silence, duplicates
 // and chunks that come too late are dropped, chunks that overtake others are
 // held for up to 100 ms. A dialect without timestamps is timed by its samples.
