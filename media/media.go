@@ -233,6 +233,16 @@ type Quality struct {
 	SkewKnown bool
 }
 
+// StatsEvery is how often a StatsSink is told, on the wall clock.
+const StatsEvery = 2 * time.Second
+
+// StatsSink is a LegSink that wants to know how its leg fares while it runs.
+type StatsSink interface {
+	// Stats hands over what the leg has seen so far, about each StatsEvery. It
+	// comes as Frame does, and must not block.
+	Stats(s LegStats)
+}
+
 // LegSink takes one leg's audio, from one goroutine. Calls arrive in the order
 // of the leg's clock; none comes after End.
 type LegSink interface {

@@ -107,7 +107,11 @@ type Leg struct {
 	event   event
 	// stats holds what the leg counts itself, and the flows that are over.
 	stats media.LegStats
-	meter level.Meter
+	// watch is the sink if it wants to know these; watched is when it was last
+	// told.
+	watch   media.StatsSink
+	watched time.Time
+	meter   level.Meter
 }
 
 // rival is an SSRC at the latched address that may take over.
@@ -132,6 +136,7 @@ func New(cfg Config) (*Leg, error) {
 		return nil, fmt.Errorf("bridge: relatch after %v and stall after %v must be positive", cfg.Relatch, cfg.Stall)
 	}
 	l := &Leg{cfg: cfg}
+	l.watch, _ = cfg.Sink.(media.StatsSink)
 	if err := l.sort(); err != nil {
 		return nil, fmt.Errorf("bridge: %w", err)
 	}
@@ -215,6 +220,10 @@ func (l *Leg) push(datagram []byte, from netip.AddrPort, now time.Time, authenti
 func (l *Leg) Tick(now time.Time) {
 	if l.ended || !l.latched {
 		return
+	}
+	if l.watch != nil && now.Sub(l.watched) >= media.StatsEvery {
+		l.watched = now
+		l.watch.Stats(l.Stats())
 	}
 	l.drain(now)
 	if !l.stalled && now.Sub(l.last) >= l.cfg.Stall {

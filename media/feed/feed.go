@@ -70,7 +70,11 @@ type Leg struct {
 	// paced is the position that the wall clock stood for when audio last came.
 	paced int64
 	stats media.LegStats
-	meter level.Meter
+	// watch is the sink if it wants to know these; watched is when it was last
+	// told.
+	watch   media.StatsSink
+	watched time.Time
+	meter   level.Meter
 }
 
 // New checks the configuration and builds the path.
@@ -96,7 +100,9 @@ func New(cfg Config) (*Leg, error) {
 	if err != nil {
 		return nil, fmt.Errorf("feed: %w", err)
 	}
-	return &Leg{cfg: cfg, rates: rates, block: make([]int16, cfg.Rate/50), silent: true}, nil
+	l := &Leg{cfg: cfg, rates: rates, block: make([]int16, cfg.Rate/50), silent: true}
+	l.watch, _ = cfg.Sink.(media.StatsSink)
+	return l, nil
 }
 
 // String prints the pipeline.
@@ -211,6 +217,10 @@ func (l *Leg) advance(n int) {
 func (l *Leg) Tick(now time.Time) {
 	if l.ended || !l.begun {
 		return
+	}
+	if l.watch != nil && now.Sub(l.watched) >= media.StatsEvery {
+		l.watched = now
+		l.watch.Stats(l.Stats())
 	}
 	quiet := now.Sub(l.last)
 	if !l.stalled && quiet >= l.cfg.Stall {

@@ -86,7 +86,8 @@ type legRecord struct {
 	Mixed      bool   `json:"mixed,omitempty"`
 	Address    string `json:"address,omitempty"`
 	Codec      string `json:"codec,omitempty"`
-	// Stats is there when the leg has ended.
+	Ended      bool   `json:"ended"`
+	// Stats is there once audio has come.
 	Stats *legStats `json:"stats,omitempty"`
 }
 
@@ -104,6 +105,37 @@ type legStats struct {
 	InsertedFrames  uint64  `json:"inserted_frames"`
 	DroppedFrames   uint64  `json:"dropped_frames"`
 	JitterMS        float64 `json:"jitter_ms"`
+	// Forged packets were not authentic by SRTP.
+	Forged uint64 `json:"forged,omitempty"`
+	// Frames are all that were handed on, SpeechFrames those with speech, whose
+	// level and peak follow, in dBFS.
+	Frames       uint64  `json:"frames"`
+	SpeechFrames uint64  `json:"speech_frames"`
+	Level        float64 `json:"level_dbfs"`
+	Peak         float64 `json:"peak_dbfs"`
+	Clipped      uint64  `json:"clipped_samples"`
+	LongestGapMS int64   `json:"longest_gap_ms"`
+	// SkewPPM is how much faster the sender's clock runs than ours, once known.
+	SkewPPM *float64 `json:"skew_ppm,omitempty"`
+}
+
+// newLegStats puts a leg's figures into their form for the record.
+func newLegStats(s media.LegStats, dropped uint64) *legStats {
+	q := s.Quality
+	r := &legStats{
+		Received: s.Received, Lost: s.Lost, Late: s.Late, Duplicate: s.Duplicate, Reordered: s.Reordered,
+		Invalid: s.Invalid, Foreign: s.Foreign, Forged: s.Forged, RTCP: s.RTCP, SSRCChanges: s.SSRCChanges,
+		ConcealedFrames: s.ConcealedFrames, InsertedFrames: s.InsertedFrames, DroppedFrames: dropped,
+		JitterMS: float64(s.Jitter) / float64(time.Millisecond),
+		Frames:   q.Frames, SpeechFrames: q.SpeechFrames, Clipped: q.Clipped, LongestGapMS: q.LongestGap.Milliseconds(),
+	}
+	if q.SpeechFrames > 0 {
+		r.Level, r.Peak = q.Level, q.Peak
+	}
+	if q.SkewKnown {
+		r.SkewPPM = &q.Skew
+	}
+	return r
 }
 
 // cardRecord is a card and what became of it.
@@ -156,12 +188,7 @@ func (c *call) legEnded(l *leg, e media.End, s media.LegStats) {
 	defer c.mu.Unlock()
 	for i, o := range c.legs {
 		if o == l {
-			c.rec.Legs[i].Stats = &legStats{
-				Received: s.Received, Lost: s.Lost, Late: s.Late, Duplicate: s.Duplicate, Reordered: s.Reordered,
-				Invalid: s.Invalid, Foreign: s.Foreign, RTCP: s.RTCP, SSRCChanges: s.SSRCChanges,
-				ConcealedFrames: s.ConcealedFrames, InsertedFrames: s.InsertedFrames, DroppedFrames: dropped,
-				JitterMS: float64(s.Jitter) / float64(time.Millisecond),
-			}
+			c.rec.Legs[i].Stats, c.rec.Legs[i].Ended = newLegStats(s, dropped), true
 		}
 	}
 }

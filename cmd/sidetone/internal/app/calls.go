@@ -138,9 +138,9 @@ func (cs *calls) open(q callRequest, base string) (callReply, error) {
 	sinks := make([]media.LegSink, len(q.Legs))
 	specs := make([]rtpfork.LegSpec, len(q.Legs))
 	for i, lq := range q.Legs {
-		law, err := g711.ParseLaw(lq.Codec)
-		if err != nil {
-			return refuse(err)
+		law, bad := g711.ParseLaw(lq.Codec)
+		if bad != nil {
+			return refuse(bad)
 		}
 		role, _ := media.ParseRole(lq.Role) // checked with the request
 		info := media.Leg{ID: lq.ID, Role: role, RoleReason: "announced by the API", Identity: lq.Identity}

@@ -149,7 +149,69 @@ func (l *leg) pushed() push.Leg {
 	info := l.info.Load()
 	return push.Leg{
 		ID: l.id, Role: info.Role.String(), RoleReason: info.RoleReason, Identity: info.Identity, State: l.state,
+		Quality: l.quality,
 	}
+}
+
+var _ media.StatsSink = (*leg)(nil)
+
+// Stats implements media.StatsSink: the record, the pane and the metrics show
+// how the leg fares while it runs.
+func (l *leg) Stats(s media.LegStats) {
+	q := quality(&s, &l.before)
+	l.before = s
+	c := l.call
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for i, o := range c.legs {
+		if o == l && !l.ended {
+			c.rec.Legs[i].Stats = newLegStats(s, l.queue.Dropped())
+		}
+	}
+	if q.Poor != "" && (l.quality == nil || l.quality.Poor != q.Poor) {
+		l.log().Warn("the leg's audio is poor", "what", q.Poor, "loss_pct", q.Loss, "concealed_pct", q.Concealed, "jitter_ms", q.JitterMS,
+			"level_dbfs", q.Level, "clipped_pct", q.Clipped)
+	}
+	l.quality = q
+	c.showLeg(l)
+}
+
+const (
+	// From these on recognition suffers: losses and lateness in percent of the
+	// packets, the level of speech in dBFS, samples cut off in percent.
+	poorLoss, poorLate, poorLevel, poorClipping = 3, 3, -45, 0.5
+	// enoughSpeech is how many frames of speech tell its level.
+	enoughSpeech = 100
+)
+
+// quality is how a leg has fared since before.
+func quality(s, before *media.LegStats) *push.Quality {
+	share := func(now, then, allNow, allThen uint64) float64 {
+		if allNow <= allThen || now < then {
+			return 0
+		}
+		return 100 * float64(now-then) / float64(allNow-allThen)
+	}
+	q := &push.Quality{
+		Loss:      share(s.Lost, before.Lost, s.Received+s.Lost, before.Received+before.Lost),
+		Concealed: share(s.ConcealedFrames, before.ConcealedFrames, s.Quality.Frames, before.Quality.Frames),
+		JitterMS:  float64(s.Jitter) / float64(time.Millisecond),
+		Clipped:   share(s.Quality.Clipped, before.Quality.Clipped, s.Quality.Frames*pcm.FrameSamples, before.Quality.Frames*pcm.FrameSamples),
+	}
+	if s.Quality.SpeechFrames > 0 {
+		q.Level = s.Quality.Level
+	}
+	switch {
+	case q.Loss >= poorLoss:
+		q.Poor = "loss"
+	case share(s.Late, before.Late, s.Received+s.Late, before.Received+before.Late) >= poorLate:
+		q.Poor = "late"
+	case q.Clipped >= poorClipping:
+		q.Poor = "clipping"
+	case s.Quality.SpeechFrames >= enoughSpeech && q.Level < poorLevel:
+		q.Poor = "level"
+	}
+	return q
 }
 
 // live is told that a leg's audio has begun. A call that is on nobody's pane by

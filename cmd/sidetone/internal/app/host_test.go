@@ -263,3 +263,37 @@ func (s *recorded) Accept(f *pcm.Frame, _ []asr.Edge) ([]asr.Hypothesis, error) 
 func (s *recorded) Finish(context.Context) ([]asr.Hypothesis, error) { return nil, nil }
 
 func (s *recorded) Close() error { return nil }
+
+// TestQuality names what is wrong with a leg's audio, from one report to the
+// next.
+func TestQuality(t *testing.T) {
+	good := media.LegStats{Received: 1000, Lost: 50, Quality: media.Quality{Frames: 1000, SpeechFrames: 500, Level: -25}}
+	for _, c := range []struct {
+		name string
+		edit func(*media.LegStats)
+		want string
+	}{
+		{"as before", func(s *media.LegStats) { s.Received += 100 }, ""},
+		{"nothing came", func(*media.LegStats) {}, ""},
+		{"losses", func(s *media.LegStats) { s.Received += 95; s.Lost += 5 }, "loss"},
+		{"lateness", func(s *media.LegStats) { s.Received += 95; s.Late += 5 }, "late"},
+		{"clipping", func(s *media.LegStats) { s.Received += 100; s.Quality.Frames += 100; s.Quality.Clipped += 400 }, "clipping"},
+		{"quiet", func(s *media.LegStats) { s.Received += 100; s.Quality.Level = -50 }, "level"},
+	} {
+		now := good
+		c.edit(&now)
+		if q := quality(&now, &good); q.Poor != c.want {
+			t.Errorf("%s: %+v, want %q", c.name, q, c.want)
+		}
+	}
+	r := host(t, nil)
+	call := open(t, r, media.Call{ID: "c", Agent: "ann"})
+	l := addLeg(t, call, media.Leg{ID: "a", Role: media.RoleAgent})
+	l.Stats(media.LegStats{Received: 90, Lost: 10, Quality: media.Quality{Frames: 100, SkewKnown: true, Skew: 40}})
+	if rec := r.call(t, "c"); rec.Legs[0].Stats == nil || rec.Legs[0].Stats.Lost != 10 || rec.Legs[0].Stats.SkewPPM == nil || rec.Legs[0].Ended {
+		t.Errorf("the running leg's record: %+v", rec.Legs[0])
+	}
+	if !strings.Contains(r.logs.String(), "what=loss") {
+		t.Error("the log does not tell")
+	}
+}

@@ -37,6 +37,7 @@ type leg struct {
 	// comes. Both are guarded by call.mu.
 	fixed, ended bool
 	state        push.LegState
+	quality      *push.Quality
 
 	detector *vad.Detector
 	stream   asr.Stream
@@ -55,6 +56,7 @@ type leg struct {
 	stable     int
 	recognised []spoken
 	silent     pcm.Frame // for the media path alone
+	before     media.LegStats
 }
 
 var _ media.LegSink = (*leg)(nil)

@@ -111,7 +111,7 @@ func (m *metrics) handler() http.Handler {
 func (m *metrics) leg(s media.LegStats, dropped uint64) {
 	for what, n := range map[string]uint64{
 		"received": s.Received, "lost": s.Lost, "late": s.Late, "duplicate": s.Duplicate, "reordered": s.Reordered,
-		"invalid": s.Invalid, "foreign": s.Foreign, "rtcp": s.RTCP,
+		"invalid": s.Invalid, "foreign": s.Foreign, "forged": s.Forged, "rtcp": s.RTCP,
 	} {
 		m.packets.WithLabelValues(what).Add(float64(n))
 	}

@@ -202,7 +202,7 @@ func (s *sources) addTwilio(c config.Sources, host media.Host, guard *server.Gua
 				return nil
 			}
 		}
-		err := error(twilio.ErrNoToken)
+		err := twilio.ErrNoToken
 		for _, t := range tokens {
 			if err = t.Redeem(call, token, now); err == nil {
 				return nil
@@ -319,9 +319,9 @@ func (s *sources) addWHIP(cfg config.Config, host *calls, secrets []string) erro
 	}
 	var public []netip.Addr
 	for _, p := range c.Public {
-		a, err := netip.ParseAddr(p)
-		if err != nil {
-			return fmt.Errorf("sources.webrtc.public: %w", err)
+		a, bad := netip.ParseAddr(p)
+		if bad != nil {
+			return fmt.Errorf("sources.webrtc.public: %w", bad)
 		}
 		public = append(public, a)
 	}

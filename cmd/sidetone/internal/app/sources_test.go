@@ -162,7 +162,7 @@ func TestAudioSocket(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.wait(t, "as-1", "with one leg gone", func(r record) bool {
-		return (r.Legs[0].Stats == nil) != (r.Legs[1].Stats == nil) && r.State == "running"
+		return r.Legs[0].Ended != r.Legs[1].Ended && r.State == "running"
 	})
 	if _, err := second.Write(hangUp); err != nil {
 		t.Fatal(err)
