@@ -56,7 +56,7 @@ type Session struct {
 	state    state
 	deadline time.Time // of the state, if it has one
 	pausedAt time.Time
-	denied   string    // why the request is not let in; empty if it is
+	denied   string // why the request is not let in; empty if it is
 	denyAt   time.Time
 
 	id             string // nilUUID until it is known
