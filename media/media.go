@@ -104,8 +104,34 @@ type Leg struct {
 	// sip:2207@pbx.example, Name its display name.
 	Identity string
 	Name     string
+	// Party is whether the leg's party made the call or was called, if the source
+	// tells it.
+	Party Party
 	// Mixed is set where more than one party is heard.
 	Mixed bool
+}
+
+// Party says which end of a call a leg is.
+type Party uint8
+
+// The ends of a call.
+const (
+	PartyUnknown Party = iota
+	// Caller made the call, Called was called.
+	Caller
+	Called
+)
+
+// String is the party's name as it stands in APIs and logs.
+func (p Party) String() string {
+	switch p {
+	case Caller:
+		return "caller"
+	case Called:
+		return "called"
+	default:
+		return "unknown"
+	}
 }
 
 // MarkKind says what happened on a leg at one point of its clock.
