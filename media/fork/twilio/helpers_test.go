@@ -236,10 +236,10 @@ func chunkOf(track string, n, ms int, fill byte) string {
 	for i := range payload {
 		payload[i] = fill
 	}
-	return mediaOf(track, n, ms, payload)
+	return mediaOf(track, n, int64(ms), payload)
 }
 
-func mediaOf(track string, n, ms int, payload []byte) string {
+func mediaOf(track string, n int, ms int64, payload []byte) string {
 	return fmt.Sprintf(`{"event":"media","sequenceNumber":"%d","streamSid":"MZ1","media":{"track":"%s","chunk":"%d","timestamp":"%d","payload":"%s"}}`,
 		n+1, track, n, ms, base64.StdEncoding.EncodeToString(payload))
 }

@@ -163,7 +163,7 @@ func TestSwappedBytes(t *testing.T) {
 		for _, x := range tone[i : i+320] {
 			b = binary.BigEndian.AppendUint16(b, uint16(x))
 		}
-		r.must(mediaOf("inbound", i/320+1, i/16, b))
+		r.must(mediaOf("inbound", i/320+1, int64(i/16), b))
 	}
 	if !strings.Contains(r.host.facts["warning"], "little-endian") {
 		t.Errorf("facts %v", r.host.facts)

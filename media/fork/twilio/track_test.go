@@ -13,7 +13,11 @@ import (
 
 // arrival is a chunk: its number, its timestamp in ms, and how long after the
 // one before it comes.
-type arrival struct{ n, ms, after int }
+type arrival struct {
+	n     int
+	ms    int64
+	after int
+}
 
 // values is what was heard of chunks whose samples say which one they are: one
 // value for each 20 ms of the leg, 0 for silence and -1 for a jump of the clock.
@@ -55,7 +59,7 @@ func values(t *testing.T, arrivals []arrival, form string) (got []int, r *rig) {
 func TestOrder(t *testing.T) {
 	long := func(n int) (out []arrival) { // n chunks in order
 		for i := range n {
-			out = append(out, arrival{i + 1, 20 * i, 20})
+			out = append(out, arrival{i + 1, 20 * int64(i), 20})
 		}
 		return out
 	}
@@ -123,7 +127,7 @@ func TestRandomOrder(t *testing.T) {
 		last := 20
 		for at := range 20*n + 200 {
 			for _, i := range times[at] {
-				arrivals = append(arrivals, arrival{i, 20 * (i - 1), at - last})
+				arrivals = append(arrivals, arrival{i, 20 * int64(i-1), at - last})
 				last = at
 			}
 		}

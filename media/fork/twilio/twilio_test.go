@@ -118,7 +118,7 @@ func TestConformance(t *testing.T) {
 		}
 		var want []int16
 		for i := 0; i+160 <= len(coded); i += 160 {
-			r.must(mediaOf("inbound", i/160+1, i/8, coded[i:i+160]))
+			r.must(mediaOf("inbound", i/160+1, int64(i/8), coded[i:i+160]))
 			var frame [pcm.FrameSamples]int16
 			rates.Process(frame[:], reference.Channels[0][i:i+160])
 			want = append(want, frame[:]...)
