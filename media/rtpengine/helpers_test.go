@@ -161,7 +161,7 @@ type callSink struct{ *host }
 func (c callSink) AddLeg(l media.Leg) (media.LegSink, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.say("leg %s, label %q, %v", l.ID, l.Label, l.Role)
+	c.say("leg %s, label %q, %v, party %v", l.ID, l.Label, l.Role, l.Party)
 	s := &sink{h: c.host, id: l.ID}
 	if c.legs == nil {
 		c.legs = map[string]*sink{}

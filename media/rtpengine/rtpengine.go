@@ -193,7 +193,7 @@ func (b *Subscription) take(ctx context.Context, r reply) error {
 			continue
 		}
 		from := r.medias[m.Label]
-		leg := media.Leg{ID: name(m, from, i, names), Label: from.label}
+		leg := media.Leg{ID: name(m, from, i, names), Label: from.label, Party: party(from.label)}
 		if leg.Label == "" {
 			leg.Label = m.Label
 		}
@@ -215,6 +215,18 @@ func (b *Subscription) take(ctx context.Context, r reply) error {
 		return fmt.Errorf("rtpengine: %w", err)
 	}
 	return b.s.cfg.Client.accept(ctx, b.q.CallID, b.toTag, answer.Append(nil))
+}
+
+// party knows the names that rtpengine's documentation gives to the sides.
+func party(label string) media.Party {
+	switch label {
+	case "caller":
+		return media.Caller
+	case "callee", "called":
+		return media.Called
+	default:
+		return media.PartyUnknown
+	}
 }
 
 // name is a leg's: what the proxy calls the side, or its tag, or the line's

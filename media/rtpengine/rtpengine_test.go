@@ -69,7 +69,7 @@ func TestSubscribe(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h.has(t, "open c1, rtpengine, 7@pbx", `leg caller, label "caller", unknown`, `leg callee, label "callee", unknown`,
+	h.has(t, "open c1, rtpengine, 7@pbx", `leg caller, label "caller", unknown, party caller`, `leg callee, label "callee", unknown, party called`,
 		"fact rtpengine.caller.tag = as7d", "fact rtpengine.callee.tag = k3Q", "fact rtpengine.subscription = rec1")
 	if e.asked("5:flagsl6:siprec3:alle") != 1 || e.asked("16:subscribe answer") != 1 || e.asked("18:transport-protocol7:RTP/AVP") != 1 {
 		t.Errorf("asked %q", e.requests)

@@ -15,6 +15,7 @@
 //	mix       mono, mixed or stereo, in place of channels
 //	call      the call's name: forks of one name are one call
 //	leg       the fork's name within the call, where it has several
+//	direction inbound, when the forked channel's party calls in, or outbound
 //	role      who is heard in mono: agent or customer
 //	left      who is heard left, right who is heard right
 //	agent     whose pane shows the call

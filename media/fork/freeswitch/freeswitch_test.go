@@ -57,7 +57,7 @@ func TestMetadata(t *testing.T) {
 		c.play(time.Second, 16000, 100, 200)
 		c.Closed(nil, c.now)
 		b.has(`open c-1f from jambonz, external "sip-77@pbx.example", agent "maria", inbound`,
-			`leg left: label "left", unknown (), "4930111222" "Ada"`,
+			`leg left: label "left", unknown (), "4930111222" "Ada", mixed false, party caller`,
 			`leg right: label "right", agent (announced by the fork as right=agent), "2207" ""`,
 			"fact metadata.tenant = t1", "fact applicationSid = a-9",
 			"leg left ends: ended, the connection was closed; 16000 samples at 100")
@@ -68,7 +68,7 @@ func TestMetadata(t *testing.T) {
 	t.Run("jambonz dials out", func(t *testing.T) {
 		b := newBench(t, nil)
 		b.connect("", "").text(strings.Replace(jambonzStart, `"inbound"`, `"outbound"`, 1))
-		b.has(", outbound,", `leg left: label "left", unknown (), "2207" ""`, `"4930111222" "Ada"`)
+		b.has(", outbound,", `leg left: label "left", unknown (), "2207" "", mixed false, party called`, `"4930111222" "Ada", mixed false, party caller`)
 	})
 	t.Run("binary before metadata", func(t *testing.T) {
 		b := newBench(t, nil)

@@ -60,7 +60,7 @@ func (c *callSink) AddLeg(l media.Leg) (media.LegSink, error) {
 	if c.noLeg != nil {
 		return nil, c.noLeg
 	}
-	c.say("leg %s: label %q, %v (%s), %q %q, mixed %t", l.ID, l.Label, l.Role, l.RoleReason, l.Identity, l.Name, l.Mixed)
+	c.say("leg %s: label %q, %v (%s), %q %q, mixed %t, party %v", l.ID, l.Label, l.Role, l.RoleReason, l.Identity, l.Name, l.Mixed, l.Party)
 	if c.legs == nil {
 		c.legs = map[string]*sink{}
 	}

@@ -179,8 +179,8 @@ func describe(m note, ls layers, f format, offered string) (media.Call, []media.
 	}
 	c.External = clip(c.External, maxFact)
 	// The forked channel's party is the one that calls in, or that is called.
-	own, other := party{m.fields["from"], m.fields["callerName"]}, party{address: m.fields["to"]}
-	switch m.fields["direction"] {
+	own, other := party{m.fields["from"], m.fields["callerName"], media.Caller}, party{address: m.fields["to"], end: media.Called}
+	switch ls.get("direction") {
 	case "inbound":
 		c.Direction = media.Inbound
 	case "outbound":
@@ -192,7 +192,7 @@ func describe(m note, ls layers, f format, offered string) (media.Call, []media.
 	var legs []media.Leg
 	var err error
 	add := func(label, role string, p party, mixed bool) {
-		l := media.Leg{ID: label, Label: label, Identity: clip(p.address, maxName), Name: clip(p.name, maxName), Mixed: mixed}
+		l := media.Leg{ID: label, Label: label, Identity: clip(p.address, maxName), Name: clip(p.name, maxName), Party: p.end, Mixed: mixed}
 		if name := ls.get("leg"); name != "" {
 			l.ID = name
 			if f.channels == 2 {
@@ -223,7 +223,10 @@ func describe(m note, ls layers, f format, offered string) (media.Call, []media.
 	return c, legs, err
 }
 
-type party struct{ address, name string }
+type party struct {
+	address, name string
+	end           media.Party
+}
 
 func checkName(what, name string) error {
 	if len(name) > maxName {
