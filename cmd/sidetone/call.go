@@ -20,7 +20,7 @@ import (
 
 	"sidetone/internal/wav"
 	"sidetone/media"
-	"sidetone/media/g711"
+	"sidetone/media/codec"
 	"sidetone/media/rtpsend"
 )
 
@@ -71,7 +71,7 @@ already, channel 1 to the first address and channel 2 to the second.`,
 	f.StringVar(&p.agent, "agent", "demo", "the agent whose page shows the call (with --server)")
 	f.StringVar(&p.call, "call", "", "the call's `id` (with --server); empty: the server makes one up")
 	f.StringSliceVar(&p.to, "to", nil, "send to these `addresses`, one for each channel: host:port[,host:port]")
-	f.StringVar(&p.codec, "codec", "PCMU", "PCMU or PCMA")
+	f.StringVar(&p.codec, "codec", "PCMU", "PCMU, PCMA, G722 or L16/16000")
 	c.MarkFlagsOneRequired("server", "to")
 	c.MarkFlagsMutuallyExclusive("server", "to")
 	return c
@@ -95,26 +95,29 @@ func readWav(name string) (*wav.Audio, error) {
 
 // placeCall plays the audio to where the placement says.
 func placeCall(ctx context.Context, p placement, out io.Writer) error {
-	law, err := g711.ParseLaw(p.codec)
+	format, err := codec.Parse(p.codec)
 	if err != nil {
 		return err
 	}
-	legs, err := rtpsend.Legs(p.audio)
+	if _, err := codec.NewEncoder(format); err != nil {
+		return err
+	}
+	legs, err := rtpsend.Legs(p.audio, format.Rate())
 	if err != nil {
 		return err
 	}
 	if p.server != "" {
-		return placeAt(ctx, p, law, legs, out)
+		return placeAt(ctx, p, format, legs, out)
 	}
 	if len(p.to) > len(legs) {
 		return fmt.Errorf("%d addresses for a file of %d channels", len(p.to), len(legs))
 	}
-	return play(ctx, law, legs[:len(p.to)], p.to, out)
+	return play(ctx, format, legs[:len(p.to)], p.to, out)
 }
 
 // placeAt opens a call at a server, plays it and ends it, the latter even when
 // ctx is over.
-func placeAt(ctx context.Context, p placement, law g711.Law, legs [][]int16, out io.Writer) (err error) {
+func placeAt(ctx context.Context, p placement, format codec.Format, legs [][]int16, out io.Writer) (err error) {
 	if len(legs) > 2 {
 		return fmt.Errorf("the file has %d channels; a call has one or two", len(legs))
 	}
@@ -122,7 +125,7 @@ func placeAt(ctx context.Context, p placement, law g711.Law, legs [][]int16, out
 	if err != nil {
 		return err
 	}
-	opened, err := api.open(ctx, p.agent, p.call, law, len(legs))
+	opened, err := api.open(ctx, p.agent, p.call, format, len(legs))
 	if err != nil {
 		return err
 	}
@@ -134,13 +137,13 @@ func placeAt(ctx context.Context, p placement, law g711.Law, legs [][]int16, out
 	var to []string
 	for _, l := range opened.Legs {
 		to = append(to, l.Address)
-		fmt.Fprintf(out, "  %-9s RTP to %s, %v\n", l.Role, l.Address, law)
+		fmt.Fprintf(out, "  %-9s RTP to %s, %v\n", l.Role, l.Address, format)
 	}
-	return play(ctx, law, legs, to, out)
+	return play(ctx, format, legs, to, out)
 }
 
 // play sends each leg to its address.
-func play(ctx context.Context, law g711.Law, legs [][]int16, to []string, out io.Writer) error {
+func play(ctx context.Context, format codec.Format, legs [][]int16, to []string, out io.Writer) error {
 	cfg := rtpsend.Config{}
 	var dial net.Dialer
 	for i, samples := range legs {
@@ -149,7 +152,7 @@ func play(ctx context.Context, law g711.Law, legs [][]int16, to []string, out io
 			return fmt.Errorf("leg %d: %w", i+1, err)
 		}
 		defer conn.Close()
-		cfg.Streams = append(cfg.Streams, rtpsend.Stream{Out: conn, Samples: samples, Law: law})
+		cfg.Streams = append(cfg.Streams, rtpsend.Stream{Out: conn, Samples: samples, Format: format})
 	}
 	bar := newPlayBar(out)
 	cfg.Progress = bar.show
@@ -227,7 +230,7 @@ func newCallAPI(server string) (*callAPI, error) {
 }
 
 // open opens a call with the given number of legs, one or two.
-func (a *callAPI) open(ctx context.Context, agent, call string, law g711.Law, legs int) (openedCall, error) {
+func (a *callAPI) open(ctx context.Context, agent, call string, format codec.Format, legs int) (openedCall, error) {
 	type leg struct {
 		Role  string `json:"role"`
 		Codec string `json:"codec"`
@@ -239,7 +242,7 @@ func (a *callAPI) open(ctx context.Context, agent, call string, law g711.Law, le
 		Legs  []leg  `json:"legs"`
 	}{Call: call, Agent: agent}
 	for _, r := range roles[len(roles)-legs:] {
-		body.Legs = append(body.Legs, leg{r.String(), law.String()})
+		body.Legs = append(body.Legs, leg{r.String(), format.String()})
 	}
 	var reply openedCall
 	b, err := json.Marshal(body)

@@ -234,7 +234,7 @@ func TestCallRefuses(t *testing.T) {
 		{[]string{mono, "--to", "127.0.0.1:1,127.0.0.1:2"}, "2 addresses for a file of 1 channels"},
 		{[]string{mono, "--to", "127.0.0.1"}, "missing port"},
 		{[]string{mono, "--to", closed.addr()}, "nobody listens at " + closed.addr()},
-		{[]string{mono, "--server", s.URL, "--codec", "G729"}, `unknown codec "G729"`},
+		{[]string{mono, "--server", s.URL, "--codec", "G729"}, `"G729" is no format`},
 		{[]string{three, "--server", s.URL}, "3 channels"},
 		{[]string{mono, "--server", "127.0.0.1:8080"}, "http://127.0.0.1:8080"},
 		{[]string{mono, "--server", "http://" + closed.addr()}, "is `sidetone serve` running?"},

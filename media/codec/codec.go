@@ -58,6 +58,12 @@ type Codec interface {
 	String() string
 }
 
+// The static payload types of L16.
+const (
+	stereo44 = 10
+	mono44   = 11
+)
+
 // UnsupportedError says that a format cannot be decoded.
 type UnsupportedError struct {
 	Format Format
@@ -79,9 +85,9 @@ func Static(pt uint8) (f Format, ok bool) {
 		return Format{Encoding: "PCMA", Clock: g711.Rate, Channels: 1}, true
 	case g722.PayloadType:
 		return Format{Encoding: "G722", Clock: g722.Clock, Channels: 1}, true
-	case 10:
+	case stereo44:
 		return Format{Encoding: "L16", Clock: 44100, Channels: 2}, true
-	case 11:
+	case mono44:
 		return Format{Encoding: "L16", Clock: 44100, Channels: 1}, true
 	default:
 		return Format{}, false
@@ -129,6 +135,16 @@ func Name(f Format) string {
 		s += fmt.Sprintf("/%d", f.Channels)
 	}
 	return s
+}
+
+// String is the shortest text that Parse reads as the format: "PCMU", "opus",
+// "L16/16000".
+func (f Format) String() string {
+	short := f.encoding()
+	if s, err := Parse(short); err == nil && Name(s) == Name(f) {
+		return short
+	}
+	return Name(f)
 }
 
 // Kind says what the format carries.

@@ -47,6 +47,9 @@ func TestFormats(t *testing.T) {
 				if !errors.As(err, &no) || no.Format != c.format || !strings.Contains(err.Error(), c.fault) || !strings.Contains(err.Error(), c.name) {
 					t.Errorf("error %v, want one of %q", err, c.fault)
 				}
+				if c.format.Rate() != 0 {
+					t.Errorf("it has the rate %d Hz", c.format.Rate())
+				}
 				return
 			}
 			if err != nil {
@@ -54,6 +57,9 @@ func TestFormats(t *testing.T) {
 			}
 			if codec.Rate() != c.rate || !strings.HasPrefix(c.name, codec.String()) {
 				t.Errorf("%v at %d Hz", codec, codec.Rate())
+			}
+			if c.format.Rate() != c.rate {
+				t.Errorf("the format's rate is %d Hz", c.format.Rate())
 			}
 			back, err := Parse(c.name)
 			if err != nil || Name(back) != c.name {
@@ -81,9 +87,75 @@ func TestParse(t *testing.T) {
 			t.Errorf("%q is %+v, %v", s, f, err)
 		}
 	}
+	for s, want := range map[string]string{
+		"pcmu/8000": "PCMU", "g722": "G722", "opus/48000/2": "opus", "OPUS/48000": "opus/48000", "l16/16000/1": "L16/16000",
+	} {
+		if f, err := Parse(s); err != nil || f.String() != want {
+			t.Errorf("%q is written as %q, %v", s, f.String(), err)
+		}
+	}
 	for _, s := range []string{"", "L16", "/8000", "L16/x", "L16/-8000", "L16/8000/1/2", "L16/8000/0", "speex"} {
 		if f, err := Parse(s); err == nil || !strings.Contains(err.Error(), "no format") {
 			t.Errorf("%q is %+v, %v", s, f, err)
+		}
+	}
+}
+
+func TestPayloadType(t *testing.T) {
+	for name, want := range map[string]uint8{
+		"pcmu": 0, "PCMA": 8, "g722": 9, "L16/44100/2": 10, "L16/44100": 11, "opus": 107, "L16/16000": 118,
+	} {
+		f, err := Parse(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if pt, err := PayloadType(f); err != nil || pt != want {
+			t.Errorf("%s: %d, %v", name, pt, err)
+		}
+	}
+	if _, err := PayloadType(Format{Encoding: "L16", Clock: 8000}); err == nil || !strings.Contains(err.Error(), "L16/8000 has no payload type of its own") {
+		t.Error(err)
+	}
+}
+
+// TestEncoders sends a ramp through each encoder and its decoder.
+func TestEncoders(t *testing.T) {
+	for _, name := range []string{"PCMU", "PCMA", "G722", "L16/8000", "L16/16000/2"} {
+		f, err := Parse(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		e, err := NewEncoder(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		d, err := New(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		x, y, b := make([]int16, 320), make([]int16, 320), make([]byte, 1280)
+		for i := range x {
+			x[i] = int16(10 * i)
+		}
+		n, err := e.Encode(b, x)
+		if err != nil || d.Samples(b[:n]) != len(x) {
+			t.Fatalf("%s: %d bytes, %v", name, n, err)
+		}
+		if n, err := d.Decode(y, b[:n]); err != nil || n != len(x) {
+			t.Fatalf("%s: %d samples, %v", name, n, err)
+		}
+		// G.722 lags by 22 samples, the others are off by a step of the scale.
+		for i := 100; i < len(x); i++ {
+			if off := int(y[i]) - int(x[i]); off < -300 || off > 120 {
+				t.Errorf("%s: sample %d is %d, was %d", name, i, y[i], x[i])
+				break
+			}
+		}
+	}
+	var no *UnsupportedError
+	for _, f := range []Format{{Encoding: "opus", Clock: 48000}, {Encoding: "G729", Clock: 8000}} {
+		if _, err := NewEncoder(f); !errors.As(err, &no) {
+			t.Errorf("%+v: %v", f, err)
 		}
 	}
 }

@@ -17,7 +17,7 @@ import (
 
 	"sidetone/media"
 	"sidetone/media/bridge"
-	"sidetone/media/g711"
+	"sidetone/media/codec"
 	"sidetone/media/port"
 )
 
@@ -56,10 +56,9 @@ type Config struct {
 // LegSpec announces one leg.
 type LegSpec struct {
 	Leg media.Leg
-	// Law is the leg's codec, PCMU or PCMA.
-	Law g711.Law
-	// PayloadType is the RTP payload type when it is not the codec's own; zero
-	// means that it is.
+	// Format is the leg's codec; its zero value means PCMU.
+	Format codec.Format
+	// PayloadType is the RTP payload type; zero means codec.PayloadType's.
 	PayloadType uint8
 }
 
@@ -168,17 +167,23 @@ func (m *Manager) remove(id string) {
 }
 
 func (m *Manager) openLeg(call media.Call, spec LegSpec, sink media.LegSink) (*port.Port, error) {
-	codec, err := g711.New(spec.Law)
+	f := spec.Format
+	if f == (codec.Format{}) {
+		f, _ = codec.Static(0)
+	}
+	decoder, err := codec.New(f)
 	if err != nil {
 		return nil, err
 	}
 	pt := spec.PayloadType
 	if pt == 0 {
-		pt = spec.Law.PayloadType()
+		if pt, err = codec.PayloadType(f); err != nil {
+			return nil, err
+		}
 	}
 	log := m.cfg.Log.With("call", call.ID, "leg", spec.Leg.ID)
 	p, err := m.pool.Open(port.Config{
-		Leg: bridge.Config{Sink: sink, Payloads: []bridge.Payload{{Type: pt, Codec: codec, Clock: g711.Rate}}},
+		Leg: bridge.Config{Sink: sink, Payloads: []bridge.Payload{{Type: pt, Codec: decoder, Clock: f.Clock}}},
 		Log: log,
 	})
 	if err != nil {

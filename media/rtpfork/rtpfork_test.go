@@ -16,7 +16,7 @@ import (
 	"sidetone/internal/leaktest"
 	"sidetone/internal/pcm"
 	"sidetone/media"
-	"sidetone/media/g711"
+	"sidetone/media/codec"
 )
 
 func TestMain(m *testing.M) { leaktest.Main(m) }
@@ -73,7 +73,7 @@ type call struct {
 
 var twoLegs = []LegSpec{
 	{Leg: media.Leg{ID: "agent", Role: media.RoleAgent}},
-	{Leg: media.Leg{ID: "customer", Role: media.RoleCustomer}, Law: g711.ALaw},
+	{Leg: media.Leg{ID: "customer", Role: media.RoleCustomer}, Format: codec.Format{Encoding: "PCMA", Clock: 8000}},
 }
 
 func open(m *Manager, id string) (*call, error) {

@@ -1,5 +1,5 @@
-// Package rtpsend plays recordings as RTP in real time: G.711 in packets of
-// 20 ms, one stream for each leg of a call.
+// Package rtpsend plays recordings as RTP in real time: in any codec that
+// package codec encodes, in packets of 20 ms, one stream for each leg of a call.
 //
 // Packets leave by a schedule that is counted from the beginning, so that a
 // late packet makes no later one late. For tests of what receives them, an
@@ -18,17 +18,18 @@ import (
 	"github.com/pion/rtp"
 
 	"sidetone/internal/wav"
-	"sidetone/media/g711"
+	"sidetone/media/codec"
 	"sidetone/media/resample"
 )
 
 const (
-	// PacketSamples is the number of samples in a packet.
-	PacketSamples = g711.Rate / 50
 	// PacketTime is the length of a packet.
 	PacketTime = 20 * time.Millisecond
 
-	headerLen = 12
+	packetsPerSecond = int(time.Second / PacketTime)
+	headerLen        = 12
+	// maxPayload is what an Ethernet frame leaves for it.
+	maxPayload = 1500 - 20 - 8 - headerLen
 )
 
 // Origin is where a stream's counters begin.
@@ -42,10 +43,13 @@ type Origin struct {
 type Stream struct {
 	// Out takes each packet in one Write, as a connected UDP socket does.
 	Out io.Writer
-	// Samples is the audio at g711.Rate. The last packet is filled up with
-	// silence.
+	// Samples is the audio at the format's Rate. The last packet is filled up
+	// with silence.
 	Samples []int16
-	Law     g711.Law
+	// Format is the codec; its zero value means PCMU.
+	Format codec.Format
+	// PayloadType is the RTP payload type; zero means codec.PayloadType's.
+	PayloadType uint8
 	// Origin is random when it is nil, as RFC 3550, section 5.1, wants it.
 	Origin *Origin
 }
@@ -75,13 +79,13 @@ type Stats struct {
 	Sent, Lost, Duplicated uint64
 }
 
-// Legs makes the legs' audio of a recording: one slice for each channel, at
-// g711.Rate.
-func Legs(a *wav.Audio) ([][]int16, error) {
+// Legs makes the legs' audio of a recording: one slice for each channel, at a
+// rate in Hz.
+func Legs(a *wav.Audio, rate int) ([][]int16, error) {
 	legs := make([][]int16, len(a.Channels))
 	for i, ch := range a.Channels {
 		var err error
-		if legs[i], err = resample.Convert(ch, a.Rate, g711.Rate); err != nil {
+		if legs[i], err = resample.Convert(ch, a.Rate, rate); err != nil {
 			return nil, fmt.Errorf("rtpsend: channel %d: %w", i+1, err)
 		}
 	}
@@ -239,38 +243,54 @@ func (p *player) stats() []Stats {
 
 // stream makes one leg's packets.
 type stream struct {
-	out    io.Writer
-	codec  *g711.Codec
-	rest   []int16
-	header rtp.Header
-	last   [PacketSamples]int16
-	buf    [headerLen + PacketSamples]byte
-	rng    *rand.Rand
-	stats  Stats
+	out     io.Writer
+	encoder codec.Encoder
+	rest    []int16
+	header  rtp.Header
+	ticks   uint32  // of the RTP clock in a packet
+	last    []int16 // as long as a packet
+	buf     [headerLen + maxPayload]byte
+	rng     *rand.Rand
+	stats   Stats
 }
 
 func newStream(s Stream, rng *rand.Rand) (*stream, error) {
 	if s.Out == nil {
 		return nil, errors.New("rtpsend: a stream without a socket")
 	}
-	codec, err := g711.New(s.Law)
+	f := s.Format
+	if f == (codec.Format{}) {
+		f, _ = codec.Static(0)
+	}
+	encoder, err := codec.NewEncoder(f)
 	if err != nil {
 		return nil, fmt.Errorf("rtpsend: %w", err)
+	}
+	pt := s.PayloadType
+	if pt == 0 {
+		if pt, err = codec.PayloadType(f); err != nil {
+			return nil, fmt.Errorf("rtpsend: %w", err)
+		}
+	}
+	last := make([]int16, f.Rate()/packetsPerSecond)
+	if _, err := encoder.Encode(make([]byte, maxPayload), last); err != nil {
+		return nil, fmt.Errorf("rtpsend: %v of %s do not fit into a packet: %w", PacketTime, f, err)
 	}
 	o := s.Origin
 	if o == nil {
 		o = &Origin{SSRC: rand.Uint32(), Seq: uint16(rand.Uint32()), Timestamp: rand.Uint32()}
 	}
 	return &stream{
-		out: s.Out, codec: codec, rest: s.Samples, rng: rng,
+		out: s.Out, encoder: encoder, rest: s.Samples, rng: rng,
+		ticks: uint32(f.Clock / packetsPerSecond), last: last,
 		header: rtp.Header{
-			Version: 2, Marker: true, PayloadType: s.Law.PayloadType(),
+			Version: 2, Marker: true, PayloadType: pt,
 			SequenceNumber: o.Seq, Timestamp: o.Timestamp, SSRC: o.SSRC,
 		},
 	}, nil
 }
 
-func (s *stream) packets() int { return (len(s.rest) + PacketSamples - 1) / PacketSamples }
+func (s *stream) packets() int { return (len(s.rest) + len(s.last) - 1) / len(s.last) }
 
 // next is the next packet, valid until the next call; nil after the last.
 func (s *stream) next() []byte {
@@ -278,25 +298,26 @@ func (s *stream) next() []byte {
 		return nil
 	}
 	samples := s.rest
-	if len(samples) < PacketSamples {
-		n := copy(s.last[:], samples)
+	if len(samples) < len(s.last) {
+		n := copy(s.last, samples)
 		clear(s.last[n:])
-		samples = s.last[:]
+		samples = s.last
 	}
-	samples = samples[:PacketSamples]
-	s.rest = s.rest[min(len(s.rest), PacketSamples):]
+	samples = samples[:len(s.last)]
+	s.rest = s.rest[min(len(s.rest), len(s.last)):]
 	n, err := s.header.MarshalTo(s.buf[:])
+	size := 0
 	if err == nil {
-		_, err = s.codec.Encode(s.buf[n:], samples)
+		size, err = s.encoder.Encode(s.buf[n:], samples)
 	}
 	if err != nil {
-		// The buffer was made for exactly this.
+		// newStream has encoded as much into as little.
 		panic("rtpsend: " + err.Error())
 	}
 	s.header.Marker = false
 	s.header.SequenceNumber++
-	s.header.Timestamp += PacketSamples
-	return s.buf[:]
+	s.header.Timestamp += s.ticks
+	return s.buf[:n+size]
 }
 
 func (s *stream) write(b []byte) error {

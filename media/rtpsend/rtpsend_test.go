@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"net/netip"
 	"reflect"
@@ -20,6 +21,7 @@ import (
 	"sidetone/internal/wav"
 	"sidetone/media"
 	"sidetone/media/bridge"
+	"sidetone/media/codec"
 	"sidetone/media/g711"
 )
 
@@ -70,7 +72,7 @@ func TestPlay(t *testing.T) {
 		stats, err := Play(t.Context(), Config{
 			Streams: []Stream{
 				{Out: a, Samples: tone(440, 8000), Origin: &Origin{SSRC: 7, Seq: 65530, Timestamp: math.MaxUint32 - 500}},
-				{Out: b, Samples: tone(440, 161), Law: g711.ALaw},
+				{Out: b, Samples: tone(440, 161), Format: codec.Format{Encoding: "PCMA", Clock: 8000}},
 			},
 			Progress: func(played, total time.Duration) {
 				steps++
@@ -107,6 +109,61 @@ func TestPlay(t *testing.T) {
 			t.Error("the second stream's origin is the first's")
 		}
 	})
+}
+
+// TestFormats plays a tone in each codec into a leg that takes it.
+func TestFormats(t *testing.T) {
+	for _, c := range []struct {
+		name        string
+		payloadType uint8
+		bytes       int
+		ticks       uint32
+		snr         float64
+	}{
+		{"PCMU", 0, 160, 160, 35}, {"PCMA", 0, 160, 160, 35}, {"G722", 0, 160, 160, 30},
+		{"L16/8000", 97, 320, 160, 50}, {"L16/16000", 0, 640, 320, 50}, {"L16/16000/2", 98, 1280, 320, 50},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f, err := codec.Parse(c.name)
+				if err != nil {
+					t.Fatal(err)
+				}
+				decoder, err := codec.New(f)
+				if err != nil {
+					t.Fatal(err)
+				}
+				pt := c.payloadType
+				if pt == 0 {
+					if pt, err = codec.PayloadType(f); err != nil {
+						t.Fatal(err)
+					}
+				}
+				r := &receiver{}
+				if r.leg, err = bridge.New(bridge.Config{Sink: r, Payloads: []bridge.Payload{{Type: pt, Codec: decoder, Clock: f.Clock}}}); err != nil {
+					t.Fatal(err)
+				}
+				samples := make([]int16, 2*f.Rate())
+				for i := range samples {
+					samples[i] = int16(math.RoundToEven(10000 * math.Sin(2*math.Pi*440*float64(i)/float64(f.Rate()))))
+				}
+				w := &wire{begin: time.Now()}
+				if _, err := Play(t.Context(), Config{Streams: []Stream{{Out: io.MultiWriter(w, r), Samples: samples, Format: f, PayloadType: c.payloadType}}}); err != nil {
+					t.Fatal(err)
+				}
+				if p, q := w.packets[0], w.packets[1]; len(p.Payload) != c.bytes || q.Timestamp-p.Timestamp != c.ticks || p.PayloadType != pt {
+					t.Errorf("%d bytes of type %d, %d ticks", len(p.Payload), p.PayloadType, q.Timestamp-p.Timestamp)
+				}
+				r.leg.End(media.End{At: time.Now()})
+				if len(r.samples) != 2*pcm.Rate {
+					t.Fatalf("%d samples in 2 s", len(r.samples))
+				}
+				if snr, _ := fit(r.samples[1600:], 440); snr < c.snr {
+					t.Errorf("SNR %.1f dB, want %g", snr, c.snr)
+				}
+			})
+		})
+	}
 }
 
 // TestLateTimer: a sender that was held up catches up and keeps the schedule.
@@ -222,7 +279,9 @@ func TestPlayRefuses(t *testing.T) {
 	}{
 		{Config{}, "nothing to play"},
 		{Config{Streams: []Stream{{}}}, "socket"},
-		{Config{Streams: []Stream{{Out: w, Law: 9}}}, "law"},
+		{Config{Streams: []Stream{{Out: w, Format: codec.Format{Encoding: "opus", Clock: 48000}}}}, "only decoded"},
+		{Config{Streams: []Stream{{Out: w, Format: codec.Format{Encoding: "L16", Clock: 8000}}}}, "no payload type"},
+		{Config{Streams: []Stream{{Out: w, PayloadType: 97, Format: codec.Format{Encoding: "L16", Clock: 48000}}}}, "20ms of L16/48000 do not fit into a packet"},
 		{Config{Streams: []Stream{{Out: w}}, Impair: Impairment{Loss: 2}}, "2 is no probability"},
 		{Config{Streams: []Stream{{Out: w}}, Impair: Impairment{Jitter: -1}}, "jitter"},
 	} {
@@ -240,7 +299,7 @@ func TestLegs(t *testing.T) {
 	for i := range left {
 		left[i] = int16(8000 * math.Sin(2*math.Pi*300*float64(i)/48000))
 	}
-	legs, err := Legs(&wav.Audio{Rate: 48000, Channels: [][]int16{left, right}})
+	legs, err := Legs(&wav.Audio{Rate: 48000, Channels: [][]int16{left, right}}, 8000)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -252,7 +311,7 @@ func TestLegs(t *testing.T) {
 			t.Fatalf("sample %d is %d and %d, want %.0f and 0", i, legs[0][i], legs[1][i], want)
 		}
 	}
-	if _, err := Legs(&wav.Audio{Rate: 12, Channels: [][]int16{left}}); err == nil || !strings.Contains(err.Error(), "channel 1") {
+	if _, err := Legs(&wav.Audio{Rate: 12, Channels: [][]int16{left}}, 8000); err == nil || !strings.Contains(err.Error(), "channel 1") {
 		t.Errorf("error %v", err)
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"sidetone/cmd/sidetone/internal/config"
 	"sidetone/guidance/push"
 	"sidetone/media"
+	"sidetone/media/codec"
 	"sidetone/media/rtpfork"
 )
 
@@ -42,7 +43,10 @@ type legRequest struct {
 	ID       string `json:"id"`
 	Role     string `json:"role"`
 	Identity string `json:"identity"`
-	Codec    string `json:"codec"`
+	// Codec is what the leg is sent as, such as "PCMU", "G722", "L16/16000" or
+	// "opus"; PayloadType its RTP payload type where it is another than usual.
+	Codec       string `json:"codec"`
+	PayloadType uint8  `json:"payload_type"`
 }
 
 // callReply is the answer to POST /v1/calls.
@@ -147,12 +151,19 @@ func (l *legRequest) check(i int) error {
 	if len(l.Identity) > 200 {
 		return badRequest("", "%s.identity: longer than 200 bytes", where)
 	}
-	l.Codec = strings.ToUpper(l.Codec)
 	if l.Codec == "" {
 		l.Codec = "PCMU"
 	}
-	if l.Codec != "PCMU" && l.Codec != "PCMA" {
-		return badRequest("fork the leg as PCMU or PCMA", "%s.codec: %q is not supported", where, l.Codec)
+	f, err := codec.Parse(l.Codec)
+	if err != nil || !codec.Decodable(f) {
+		return badRequest("fork the leg as PCMU, PCMA, G722, opus or L16/16000", "%s.codec: %q is not supported", where, l.Codec)
+	}
+	l.Codec = f.String()
+	if l.PayloadType > 127 {
+		return badRequest("leave it out, or give one from 96 to 127", "%s.payload_type: %d is none", where, l.PayloadType)
+	}
+	if _, err := codec.PayloadType(f); err != nil && l.PayloadType == 0 {
+		return badRequest("give the payload_type with which the leg is sent", "%s.codec: %v", where, err)
 	}
 	return nil
 }

@@ -16,6 +16,7 @@ import (
 	"sidetone/cmd/sidetone/internal/config"
 	"sidetone/internal/leaktest"
 	"sidetone/internal/needs"
+	"sidetone/media/codec"
 	"sidetone/media/g711"
 	"sidetone/media/rtpsend"
 )
@@ -132,11 +133,11 @@ func play(t *testing.T, c callReply) {
 			t.Fatal(err)
 		}
 		defer conn.Close()
-		law, err := g711.ParseLaw(l.Codec)
+		format, err := codec.Parse(l.Codec)
 		if err != nil {
 			t.Fatal(err)
 		}
-		cfg.Streams = append(cfg.Streams, rtpsend.Stream{Out: conn, Samples: tone, Law: law})
+		cfg.Streams = append(cfg.Streams, rtpsend.Stream{Out: conn, Samples: tone, Format: format})
 	}
 	if _, err := rtpsend.Play(t.Context(), cfg); err != nil {
 		t.Fatal(err)

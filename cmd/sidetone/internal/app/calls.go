@@ -15,7 +15,7 @@ import (
 	"sidetone/guidance"
 	"sidetone/guidance/push"
 	"sidetone/media"
-	"sidetone/media/g711"
+	"sidetone/media/codec"
 	"sidetone/media/rtpfork"
 )
 
@@ -138,13 +138,13 @@ func (cs *calls) open(q callRequest, base string) (callReply, error) {
 	sinks := make([]media.LegSink, len(q.Legs))
 	specs := make([]rtpfork.LegSpec, len(q.Legs))
 	for i, lq := range q.Legs {
-		law, bad := g711.ParseLaw(lq.Codec)
+		format, bad := codec.Parse(lq.Codec)
 		if bad != nil {
 			return refuse(bad)
 		}
 		role, _ := media.ParseRole(lq.Role) // checked with the request
 		info := media.Leg{ID: lq.ID, Role: role, RoleReason: "announced by the API", Identity: lq.Identity}
-		specs[i] = rtpfork.LegSpec{Leg: info, Law: law}
+		specs[i] = rtpfork.LegSpec{Leg: info, Format: format, PayloadType: lq.PayloadType}
 		if sinks[i], err = c.AddLeg(info); err != nil {
 			return refuse(err)
 		}
