@@ -13,8 +13,6 @@ import (
 const (
 	eventStart = "MEDIA_START"
 	eventDigit = "DTMF_END"
-	eventXOff  = "MEDIA_XOFF"
-	eventXOn   = "MEDIA_XON"
 )
 
 // Message is a text message of Asterisk. Fields that it does not have are empty.

@@ -19,6 +19,9 @@
 //	agent     whose pane shows the call
 //	language  what is spoken, ISO 639-1
 //
+// No audio goes back, so that Asterisk's flow control (MEDIA_XOFF, STATUS) and
+// the events of its queue ask nothing of us; they are passed over.
+//
 // A connection opens a call of its own. Where two connections bring the two
 // directions of a call, as snoop channels do, they open calls of the same ID,
 // which is for the Host to make one.
@@ -37,7 +40,9 @@ package asterisk
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -148,7 +153,6 @@ type Session struct {
 
 	order       fork.ByteOrder
 	undecodable int
-	full        bool // Asterisk wants no more audio
 }
 
 var _ fork.Session = (*Session)(nil)
@@ -179,8 +183,6 @@ func (s *Session) Text(message []byte, now time.Time) error {
 		}
 	case eventDigit:
 		s.digit(m.Digit, now)
-	case eventXOff, eventXOn:
-		s.full = m.Event == eventXOff
 	}
 	return nil
 }
@@ -247,7 +249,8 @@ func facts(m Message) map[string]string {
 		"asterisk.format": m.Format, "asterisk.channel": m.Channel,
 		"asterisk.channel_id": m.ChannelID, "asterisk.connection_id": m.ConnectionID,
 	}
-	for k, v := range m.Variables {
+	for _, k := range slices.Sorted(maps.Keys(m.Variables)) {
+		v := m.Variables[k]
 		if len(f) < maxFacts && len(k) <= maxName && len(v) <= maxFact && !strings.HasPrefix(k, prefix) {
 			f["asterisk.variable."+k] = v
 		}

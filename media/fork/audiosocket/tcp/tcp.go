@@ -134,7 +134,7 @@ func (s *Server) isClosed() bool {
 // take begins to serve a connection, or closes it.
 func (s *Server) take(nc net.Conn) {
 	log := s.cfg.Log.With("remote", nc.RemoteAddr().String())
-	c := &conn{Conn: nc, timeout: s.cfg.WriteTimeout, wake: make(chan struct{}, 1)}
+	c := &conn{nc: nc, timeout: s.cfg.WriteTimeout, wake: make(chan struct{}, 1)}
 	why := s.enter(nc, c)
 	if why != "" {
 		s.refused.Add(1)
@@ -198,7 +198,7 @@ const (
 
 // conn is one connection. It is the session's audiosocket.Writer.
 type conn struct {
-	net.Conn
+	nc      net.Conn
 	timeout time.Duration
 	wake    chan struct{}
 	lost    error // of writing
@@ -212,8 +212,8 @@ func (c *conn) Write(frame []byte) {
 	if c.lost != nil {
 		return
 	}
-	if c.lost = c.SetWriteDeadline(time.Now().Add(c.timeout)); c.lost == nil {
-		_, c.lost = c.Conn.Write(frame)
+	if c.lost = c.nc.SetWriteDeadline(time.Now().Add(c.timeout)); c.lost == nil {
+		_, c.lost = c.nc.Write(frame)
 	}
 }
 
@@ -247,7 +247,7 @@ func (c *conn) run(p *audiosocket.Protocol) error {
 		defer close(in)
 		for {
 			b := <-free
-			n, err := c.Read(b[:readSize])
+			n, err := c.nc.Read(b[:readSize])
 			if n > 0 {
 				in <- b[:n]
 			}
@@ -258,7 +258,7 @@ func (c *conn) run(p *audiosocket.Protocol) error {
 		}
 	})
 	defer func() {
-		_ = c.Conn.Close()
+		_ = c.nc.Close()
 		for b := range in {
 			free <- b
 		}
