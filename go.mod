@@ -7,6 +7,7 @@ require (
 	github.com/blevesearch/bleve_index_api v1.4.1 // bleve's index settings (types that bleve's API takes)
 	github.com/chromedp/cdproto v0.159.0 // protocol types for chromedp; tests only
 	github.com/chromedp/chromedp v0.23.0 // drives Chromium; tests only
+	github.com/emiago/sipgo v1.7.2 // SIP messages, transactions and transports
 	github.com/goccy/go-yaml v1.19.2 // YAML with line numbers in errors and strict keys
 	github.com/gorilla/websocket v1.5.3 // WebSocket to the panes
 	github.com/pion/ice/v4 v4.4.8 // the UDP port that WebRTC sessions share
@@ -52,8 +53,12 @@ require (
 	github.com/blevesearch/zapx/v17 v17.2.5 // indirect
 	github.com/cespare/xxhash/v2 v2.3.0 // indirect
 	github.com/go-json-experiment/json v0.0.0-20260213210345-44df1a37e875 // indirect
+	github.com/gobwas/httphead v0.1.0 // indirect
+	github.com/gobwas/pool v0.2.1 // indirect
+	github.com/gobwas/ws v1.3.2 // indirect
 	github.com/golang/snappy v1.0.0 // indirect
 	github.com/google/uuid v1.6.0 // indirect
+	github.com/icholy/digest v1.2.0 // indirect
 	github.com/inconshreveable/mousetrap v1.1.0 // indirect
 	github.com/json-iterator/go v1.1.12 // indirect
 	github.com/mitchellh/colorstring v0.0.0-20190213212951-d06e56a500db // indirect
@@ -77,6 +82,7 @@ require (
 	go.etcd.io/bbolt v1.4.0 // indirect
 	golang.org/x/crypto v0.57.0 // indirect
 	golang.org/x/net v0.59.0 // indirect
+	golang.org/x/sync v0.24.0 // indirect
 	golang.org/x/term v0.46.0 // indirect
 	golang.org/x/time v0.14.0 // indirect
 	google.golang.org/protobuf v1.36.12 // indirect

@@ -37,7 +37,8 @@ func Select(m *Media, decodable func(Codec) bool, limit int) (s Selection, ok bo
 		if c.Name == "" || c.Is("telephone-event") || c.Is("CN") || !decodable(c) {
 			continue
 		}
-		if limit == 0 || len(s.Audio) < limit {
+		twice := slices.ContainsFunc(s.Audio, func(o Codec) bool { return o.PayloadType == c.PayloadType })
+		if !twice && (limit == 0 || len(s.Audio) < limit) {
 			s.Audio = append(s.Audio, c)
 		}
 	}

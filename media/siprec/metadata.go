@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"sidetone/media"
 )
 
 const (
@@ -13,28 +15,6 @@ const (
 	maxFact  = 1024
 	maxName  = 256
 )
-
-// Party is which side of the call a participant is, as far as the metadata says.
-type Party uint8
-
-// The parties.
-const (
-	PartyUnknown Party = iota
-	Caller
-	Called
-)
-
-// String is the party's name as it stands in facts.
-func (p Party) String() string {
-	switch p {
-	case Caller:
-		return "caller"
-	case Called:
-		return "called"
-	default:
-		return "unknown"
-	}
-}
 
 // Metadata is one document (RFC 7865, section 6), or the state that documents
 // have left.
@@ -71,7 +51,7 @@ type Participant struct {
 	// AOR is the address without parameters, Name the display name.
 	AOR, Name string
 	// Party is what an extension says of the participant, Reason which one.
-	Party  Party
+	Party  media.Party
 	Reason string
 	Ended  bool
 }
@@ -211,9 +191,9 @@ func (m *Metadata) extension(e *element, p *Participant) {
 			p.Reason = "callingParty of the metadata"
 			switch strings.ToLower(c.text) {
 			case "true", "1":
-				p.Party = Caller
+				p.Party = media.Caller
 			case "false", "0":
-				p.Party = Called
+				p.Party = media.Called
 			}
 		case "nameid", "aor", "name", "send", "recv", "associate-time", "disassociate-time", "session", "param":
 		default:
@@ -443,7 +423,7 @@ func (m *Metadata) mergeParticipant(p Participant) {
 		if p.Name != "" {
 			o.Name = p.Name
 		}
-		if p.Party != PartyUnknown {
+		if p.Party != media.PartyUnknown {
 			o.Party, o.Reason = p.Party, p.Reason
 		}
 	}

@@ -2,9 +2,11 @@ package siprec
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 
+	"sidetone/media"
 	"sidetone/media/sdp"
 )
 
@@ -20,7 +22,7 @@ type Leg struct {
 	Identity, Name string
 	// Party is caller or called party where the metadata says so, and Reason how
 	// the participant and the party were found.
-	Party  Party
+	Party  media.Party
 	Reason string
 	// Mixed: more than one participant sends on it.
 	Mixed bool
@@ -56,6 +58,17 @@ type Recording struct {
 	offer    *sdp.Session
 	legs     []Leg
 	warnings []string
+}
+
+// Clone is a copy that shares nothing that Apply changes, to see what a request
+// would do before it is accepted.
+func (r *Recording) Clone() *Recording {
+	c := *r
+	m := &c.metadata
+	m.Sessions, m.Participants = slices.Clone(m.Sessions), slices.Clone(m.Participants)
+	m.Streams, m.Associations = slices.Clone(m.Streams), slices.Clone(m.Associations)
+	m.Facts = maps.Clone(m.Facts)
+	return &c
 }
 
 // Apply brings in a description and a document, either of which may be nil when
@@ -152,7 +165,7 @@ func (r *Recording) Facts() map[string]string {
 		}
 	}
 	for _, l := range r.legs {
-		if l.Party != PartyUnknown {
+		if l.Party != media.PartyUnknown {
 			facts["siprec."+l.Party.String()] = l.Identity
 		}
 	}
@@ -292,14 +305,14 @@ func (r *Recording) assign(l *Leg, id, reason string) {
 	p := r.metadata.Participants[i]
 	l.Identity, l.Name = p.AOR, p.Name
 	switch m := &r.metadata; {
-	case p.Party != PartyUnknown:
+	case p.Party != media.PartyUnknown:
 		l.Party = p.Party
 		l.Reason += "; " + p.Party.String() + " by " + p.Reason
 	case m.From != "" && user(m.From) != user(m.To) && user(p.AOR) == user(m.From):
-		l.Party = Caller
+		l.Party = media.Caller
 		l.Reason += "; caller by the call's From header"
 	case m.To != "" && user(m.From) != user(m.To) && user(p.AOR) == user(m.To):
-		l.Party = Called
+		l.Party = media.Called
 		l.Reason += "; called by the call's To header"
 	}
 }

@@ -38,7 +38,7 @@ func parseTree(b []byte) (*element, error) {
 	count := 0
 	for {
 		token, err := d.RawToken()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			break
 		}
 		if err != nil {
