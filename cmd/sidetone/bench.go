@@ -27,7 +27,7 @@ func benchCmd() *cobra.Command {
 		Use:   "bench",
 		Short: "Measure recognition on the evaluation data",
 	}
-	c.AddCommand(benchASRCmd(), benchBiasCmd(), benchGuardsCmd(), benchWERCmd())
+	c.AddCommand(benchASRCmd(), benchBiasCmd(), benchGuardsCmd(), benchLossCmd(), benchWERCmd())
 	c.AddCommand(benchCompareCmd(), benchLatencyCmd(), benchWordsCmd(), benchStreamsCmd(), benchServeCmd())
 	return c
 }

@@ -11,7 +11,7 @@ func house() Rules {
 		Domains: []string{"media", "asr", "voiceprint", "kb", "guidance", "bench"},
 		Edges:   []string{"guidance asr"},
 		Pure: []string{
-			"media", "media/rtpflow", "media/jitter", "media/g711", "media/g722", "media/l16", "media/opus", "media/codec", "media/resample", "media/bridge", "media/srtp", "media/report", "media/level", "media/sdp", "media/siprec", "media/feed", "media/fork", "media/fork/freeswitch", "media/fork/audiohook/...", "media/roles",
+			"media", "media/rtpflow", "media/jitter", "media/g711", "media/g722", "media/l16", "media/opus", "media/codec", "media/resample", "media/bridge", "media/srtp", "media/report", "media/level", "media/netsim", "media/sdp", "media/siprec", "media/feed", "media/fork", "media/fork/freeswitch", "media/fork/audiohook/...", "media/roles",
 			"media/fork/audiosocket", "media/fork/asterisk",
 			"media/fork/twilio",
 			"media/webrtc/whip", "media/webrtc/red",

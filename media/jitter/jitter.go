@@ -7,6 +7,11 @@
 // and MaxDepth. What is missing then is concealed, by repeating the last pitch
 // period and fading it to silence within 60 ms.
 //
+// The delay so is bounded: audio that has come waits for MaxDepth at most, 200
+// ms, and none at all where nothing is missing. Only after silence was inserted
+// too early for packets that were held up, when the blocks are ahead of the
+// time, is a gap held open for as much longer as they are ahead, up to MaxDepth.
+//
 // Two kinds of gap are told apart. Where sequence numbers are missing, packets
 // were lost (pcm.Lost). Where they follow each other and only the time has
 // moved on, the sender was silent (pcm.Inserted). When nothing comes at all,
