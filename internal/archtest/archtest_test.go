@@ -21,7 +21,7 @@ func house() Rules {
 			"internal/pcm", "internal/dsp", "internal/nn", "internal/wav", "internal/tensor", "internal/safetensors", "internal/torchfile",
 		},
 		Homes: map[string][]string{
-			"github.com/pion/rtp":            {"media/..."},
+			"github.com/pion/rtp":            {"media/...", "cmd/sidetone/internal/doctor"},
 			"github.com/pion/rtcp":           {"media/..."},
 			"github.com/pion/srtp":           {"media/srtp"},
 			"github.com/pion/transport":      {"media/srtp"},
@@ -35,6 +35,7 @@ func house() Rules {
 			"github.com/emiago/sipgo":        {"media/sip"},
 			"github.com/gorilla/websocket":   {"guidance/push", "asr/remote/vosk", "media/fork/server"},
 			"github.com/blevesearch":         {"kb"},
+			"github.com/gopacket/gopacket":   {"cmd/sidetone/internal/capture"},
 			"github.com/spf13/cobra":         {"cmd/sidetone"},
 			"github.com/schollz/progressbar": {"cmd/sidetone/..."},
 			"github.com/prometheus":          {"cmd/sidetone/internal/app"},

@@ -179,10 +179,10 @@ func (s *sources) addAudioHook(c config.Sources, host media.Host, guard *server.
 	})
 }
 
-// addTwilio takes Twilio and its dialects. Twilio signs the handshake; of the
-// others a stream's parameter "token" must hold one of the secrets, or what was
-// made of one for a call.
-func (s *sources) addTwilio(c config.Sources, host media.Host, guard *server.Guard, secrets []string) error {
+// addTwilio takes Twilio, and under another path those who speak as it does.
+// Twilio signs the handshake; of the others a stream's parameter "token" must hold
+// one of the secrets, or what was made of one for a call.
+func (s *sources) addTwilio(c config.Sources, host media.Host, where *server.Guard, secrets []string) error {
 	account, err := readLines(c.Twilio.TokenFile)
 	if err != nil {
 		return fmt.Errorf("sources.twilio.token_file: %w", err)
@@ -214,29 +214,33 @@ func (s *sources) addTwilio(c config.Sources, host media.Host, guard *server.Gua
 		admit = nil
 	}
 	log := s.log.With("source", "twilio")
-	return s.add("twilio", server.Config{
-		Subprotocols: []string{"*"},
-		Authorize: func(r *http.Request) error {
-			if err := guard.Check(r); err != nil || len(account) == 0 {
+	session := func(admit func(string, string, time.Time) error) func(*http.Request, fork.Writer, time.Time) (fork.Session, error) {
+		return func(r *http.Request, w fork.Writer, now time.Time) (fork.Session, error) {
+			params := map[string]string{}
+			for k, v := range r.URL.Query() {
+				params[k] = v[0]
+			}
+			return twilio.New(twilio.Config{Host: host, Out: w, Log: log, Name: newID(), Params: params, Admit: admit}, now)
+		}
+	}
+	// Whose handshakes are signed need no token; the other platforms do not sign.
+	signed := server.Config{Subprotocols: []string{"*"}, Authorize: where.Check, Open: session(admit)}
+	if len(account) > 0 {
+		signed.Open = session(nil)
+		signed.Authorize = func(r *http.Request) error {
+			if err := where.Check(r); err != nil {
 				return err
 			}
 			if !twilio.Signed(r.Header.Get(twilio.SignatureHeader), account[0], c.Twilio.URL) {
 				return &fork.Refusal{Status: http.StatusForbidden, Reason: "the signature is not that of " + c.Twilio.URL + " by the account's auth token"}
 			}
 			return nil
-		},
-		Open: func(r *http.Request, w fork.Writer, now time.Time) (fork.Session, error) {
-			params := map[string]string{}
-			for k, v := range r.URL.Query() {
-				params[k] = v[0]
-			}
-			session := twilio.Config{Host: host, Out: w, Log: log, Name: newID(), Params: params, Admit: admit}
-			if len(account) > 0 {
-				session.Admit = nil
-			}
-			return twilio.New(session, now)
-		},
-	})
+		}
+	}
+	if err := s.add("twilio", signed); err != nil {
+		return err
+	}
+	return s.add("media", server.Config{Subprotocols: []string{"*"}, Authorize: where.Check, Open: session(admit)})
 }
 
 func (s *sources) addAudioSocket(c config.Sources, host *calls, allow []netip.Prefix) error {

@@ -1,0 +1,223 @@
+package doctor
+
+import (
+	"fmt"
+	"io"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"sidetone/media/codec"
+)
+
+// Finding is one thing that is wrong, and what helps.
+type Finding struct{ What, Advice string }
+
+// Findings says what is wrong with a stream. now is when watching ended.
+func (s *Stream) Findings(now time.Time) (out []Finding) {
+	add := func(advice, format string, args ...any) {
+		out = append(out, Finding{fmt.Sprintf(format, args...), advice})
+	}
+	ptime, q := s.packetTime(), s.Quality()
+	switch {
+	case !s.Known && guess(s.size(), ptime) != "":
+		add(fmt.Sprintf("Tell the doctor and the call's leg what it is, such as --codec %d=%s.", s.PayloadType, guess(s.size(), ptime)),
+			"Payload type %d is dynamic and nobody said what it is; %d bytes every %s would fit %s.", s.PayloadType, s.size(), ms(ptime), guess(s.size(), ptime))
+	case !s.Known:
+		add(fmt.Sprintf("Look up the codec in the SDP of the call, and give it by --codec %d=NAME/CLOCK.", s.PayloadType),
+			"Payload type %d is dynamic and nobody said what it is.", s.PayloadType)
+	case s.encrypted(q.Level, ptime):
+		add("Let the SBC fork plain RTP, or give Sidetone the keys: SIPREC's SDP carries them in a=crypto (SDES).",
+			"This is likely SRTP: %d bytes a packet where %s has %d, and what decodes is noise.", s.size(), s.Format.Encoding, s.plainSize(ptime))
+	case s.swapped[1] > 0 && s.swapped[0] > 5*s.swapped[1]:
+		add("Have the sender write L16 in network byte order, as RFC 3551 wants it.", "The two bytes of each sample are swapped.")
+	case s.failed > s.Packets/10:
+		add("Compare the codec that the sender uses with the one that was announced.", "%d of %d packets cannot be decoded as %s.", s.failed, s.Packets, codec.Name(s.Format))
+	case s.dec != nil && q.SpeechFrames == 0:
+		add("Check which leg and direction the PBX forks, and that the caller is not muted or on hold.",
+			"Only silence arrives.")
+	case s.dec != nil && q.Level < -45:
+		add("Raise the gain of this leg on the PBX; recognition wants speech at about -25 dBFS.", "Speech is very quiet: %.0f dBFS.", q.Level)
+	case q.Clipped > uint64(s.Packets)/2:
+		add("Lower the gain of this leg on the PBX.", "%d samples are cut off at full scale: the audio is distorted.", q.Clipped)
+	}
+	out = append(out, s.network(ptime)...)
+	if quiet := now.Sub(s.Last); quiet > time.Second {
+		add("Is the call over or on hold? With silence suppression a sender may pause as well.", "The last packet came %v ago.", quiet.Round(100*time.Millisecond))
+	}
+	return out
+}
+
+// network says what is wrong with how packets come.
+func (s *Stream) network(ptime time.Duration) (out []Finding) {
+	add := func(advice, format string, args ...any) {
+		out = append(out, Finding{fmt.Sprintf(format, args...), advice})
+	}
+	f, ok := s.Flow()
+	if !ok {
+		return nil
+	}
+	if lost := share(f.Lost, f.Received+f.Lost); lost >= 1 {
+		add("Look for a congested link, a wrong duplex setting or a firewall that limits rates; from 3 % on, words get lost.", "%.1f %% of the packets are lost.", lost)
+	}
+	if f.Jitter > 50*time.Millisecond {
+		add("Give RTP priority (DSCP EF) on the way, and look at the load of the machine that forks.", "Packets come unevenly: jitter %s.", ms(f.Jitter))
+	}
+	if f.Reordered > 0 && share(f.Reordered, f.Received) >= 1 {
+		add("Look for load balancing over several paths.", "%.1f %% of the packets come out of order.", share(f.Reordered, f.Received))
+	}
+	if f.Duplicate > f.Received/20 {
+		add("Is the mirror port or the fork set up twice?", "%d packets came twice.", f.Duplicate)
+	}
+	if f.Jumps > 2 || f.Restarts > 2 {
+		add("The sender starts its clock anew, as at transfers; words at these points may be torn.", "Timestamps jumped %d times, sequence numbers started anew %d times.", f.Jumps, f.Restarts)
+	}
+	if ptime > 0 && s.duration() > 2*time.Second {
+		want := float64(time.Second) / float64(ptime)
+		got := float64(s.Packets-1) / s.duration().Seconds()
+		if got > 1.1*want {
+			add("Do two senders share this SSRC, or does the sender run too fast?", "%.0f packets a second arrive where %.0f are audio in real time.", got, want)
+		}
+	}
+	return out
+}
+
+func share(part, all uint64) float64 {
+	if all == 0 {
+		return 0
+	}
+	return 100 * float64(part) / float64(all)
+}
+
+// plainSize is the payload of G.711 and its like without encryption.
+func (s *Stream) plainSize(ptime time.Duration) int {
+	return int(ptime * 8000 / time.Second)
+}
+
+// encrypted tells SRTP by its tag behind a payload of known length, and by noise
+// in the place of speech.
+func (s *Stream) encrypted(level float64, ptime time.Duration) bool {
+	switch strings.ToUpper(s.Format.Encoding) {
+	case "PCMU", "PCMA", "G722":
+	default:
+		return false
+	}
+	tag := s.size() - s.plainSize(ptime)
+	return ptime > 0 && (tag == 10 || tag == 4 || tag == 16) && level > -20
+}
+
+// guess names a codec that fits a payload's size and length.
+func guess(size int, ptime time.Duration) string {
+	if ptime == 0 {
+		return ""
+	}
+	rate := math.Round(float64(size) / ptime.Seconds())
+	switch {
+	case rate == 8000:
+		return "PCMU/8000"
+	case rate == 16000:
+		return "L16/8000"
+	case rate == 32000:
+		return "L16/16000"
+	case rate > 500 && rate < 8000:
+		return "opus/48000/2"
+	}
+	return ""
+}
+
+// Write prints all that was seen. until is when watching ended, where what was
+// watched, in words.
+func (w *Watch) Write(out io.Writer, where string, until time.Time) error {
+	var b strings.Builder
+	streams := w.Streams()
+	if w.total == 0 {
+		fmt.Fprintf(&b, "Nothing arrived at %s.\n", where)
+		for _, a := range []string{
+			"Is the PBX told to send to this address? From another machine 127.0.0.1 cannot be reached: set media.host, and the address that the PBX is given.",
+			"Does a firewall let UDP through, both on this machine and on the way? `tcpdump -n udp port PORT` on this machine shows what gets here.",
+			"Is there a call right now, and is its fork started? Many PBXs fork only after the call has been answered.",
+		} {
+			fmt.Fprintf(&b, "  -> %s\n", a)
+		}
+	} else {
+		fmt.Fprintf(&b, "%d datagrams at %s:", w.total, where)
+		names := make([]string, 0, len(w.kinds))
+		for k := range w.kinds {
+			names = append(names, k)
+		}
+		slices.Sort(names)
+		for i, k := range names {
+			sep := ","
+			if i == 0 {
+				sep = ""
+			}
+			fmt.Fprintf(&b, "%s %d %s", sep, w.kinds[k], k)
+		}
+		b.WriteString(".\n")
+	}
+	for _, s := range w.signals {
+		fmt.Fprintf(&b, "\nSIP from %v: %s\n", s.From, s.Line)
+		for _, n := range s.Notes {
+			fmt.Fprintf(&b, "  %s\n", n)
+		}
+	}
+	for _, s := range streams {
+		b.WriteString("\n")
+		s.write(&b, until)
+	}
+	w.writeRest(&b, streams)
+	_, err := io.WriteString(out, b.String())
+	return err
+}
+
+func (s *Stream) write(b *strings.Builder, until time.Time) {
+	name := "an unknown codec"
+	if s.Known {
+		name = codec.Name(s.Format)
+	}
+	fmt.Fprintf(b, "RTP from %v to %v: %s (payload type %d), SSRC %08x\n", s.From, s.To, name, s.PayloadType, s.SSRC)
+	fmt.Fprintf(b, "  %d packets in %v", s.Packets, s.duration().Round(10*time.Millisecond))
+	if p := s.packetTime(); p > 0 {
+		fmt.Fprintf(b, ", %s each, %d bytes", ms(p), s.size())
+	}
+	if f, ok := s.Flow(); ok {
+		fmt.Fprintf(b, "; %d lost, %d out of order, jitter %s", f.Lost, f.Reordered, ms(f.Jitter))
+	}
+	if q := s.Quality(); q.SpeechFrames > 0 {
+		fmt.Fprintf(b, "; speech at %.0f dBFS", q.Level)
+	}
+	b.WriteString("\n")
+	findings := s.Findings(until)
+	if len(findings) == 0 {
+		b.WriteString("  Nothing is wrong with it.\n")
+	}
+	for _, f := range findings {
+		fmt.Fprintf(b, "  ! %s\n    -> %s\n", f.What, f.Advice)
+	}
+}
+
+// writeRest says what is wrong with all streams together.
+func (w *Watch) writeRest(b *strings.Builder, streams []*Stream) {
+	if w.overflow > 0 {
+		fmt.Fprintf(b, "\n! %d packets belonged to more streams than are followed.\n", w.overflow)
+	}
+	switch {
+	case len(streams) > 0:
+	case w.kinds["DTLS"] > 0 || w.kinds["STUN (ICE connectivity checks)"] > 0:
+		b.WriteString("\n! Somebody tries WebRTC here: it has to begin with an offer to POST /v1/whip, which names the port to use.\n")
+	case w.kinds["RTP"] > 0:
+		fmt.Fprintf(b, "\n! There is RTP, but no source sent as many as %d packets.\n", enough)
+	case w.kinds["RTCP"] > 0:
+		b.WriteString("\n! Only RTCP arrives: is this the port after the one for RTP?\n")
+	case w.kinds["no RTP"] > 0:
+		b.WriteString("\n! What arrives is no RTP: is this another service's port, or audio without RTP headers?\n")
+	}
+	for i, a := range streams {
+		for _, c := range streams[:i] {
+			if a.To == c.To && a.SSRC != c.SSRC && a.First.Before(c.Last) && c.First.Before(a.Last) {
+				fmt.Fprintf(b, "\n! Two sources send to %v at the same time: one leg, one port. Sidetone hears the first.\n", a.To)
+			}
+		}
+	}
+}
