@@ -9,6 +9,7 @@ require (
 	github.com/chromedp/chromedp v0.23.0 // drives Chromium; tests only
 	github.com/emiago/sipgo v1.7.2 // SIP messages, transactions and transports
 	github.com/goccy/go-yaml v1.19.2 // YAML with line numbers in errors and strict keys
+	github.com/gopacket/gopacket v1.7.7 // reads packet captures for `sidetone doctor` and `call`
 	github.com/gorilla/websocket v1.5.3 // WebSocket to the panes
 	github.com/pion/ice/v4 v4.4.8 // the UDP port that WebRTC sessions share
 	github.com/pion/interceptor v0.1.51 // receiver reports of WebRTC sessions
@@ -58,7 +59,6 @@ require (
 	github.com/gobwas/ws v1.3.2 // indirect
 	github.com/golang/snappy v1.0.0 // indirect
 	github.com/google/uuid v1.6.0 // indirect
-	github.com/gopacket/gopacket v1.7.7 // reads packet captures for `sidetone doctor` and `call`
 	github.com/icholy/digest v1.2.0 // indirect
 	github.com/inconshreveable/mousetrap v1.1.0 // indirect
 	github.com/json-iterator/go v1.1.12 // indirect
