@@ -170,6 +170,12 @@ func TestDecide(t *testing.T) {
 			[]string{"more than one party", "nothing tells"}, []string{"", ""},
 		},
 		{
+			"a mixed leg is not what the other is not", extensions, media.Call{},
+			[]leg{{ID: "a", Identity: "2207"}, {ID: "b", Mixed: true}},
+			[]media.Role{agent, nobody}, []Rank{Number, None},
+			[]string{"rule 1", "more than one party"}, []string{"", ""},
+		},
+		{
 			"one leg", extensions, media.Call{},
 			[]leg{{ID: "a", Identity: "+4930111222"}},
 			[]media.Role{customer}, []Rank{Number}, []string{"rule 3"}, []string{""},
@@ -230,6 +236,7 @@ func TestAddresses(t *testing.T) {
 		{Address{MinDigits: 7}, []string{"1234567890123456789"}, []string{"123456"}},
 		{Address{Number: "22*", Host: "pbx"}, []string{"2207@pbx"}, []string{"2207", "2207@x", "2307@pbx"}},
 		{Address{Number: "*"}, []string{"x"}, []string{"@host"}},
+		{Address{Host: "host"}, []string{strings.Repeat("x", 1000) + "@host"}, []string{strings.Repeat("x", 1030) + "@host"}},
 	}
 	for _, c := range cases {
 		c.rule.Role = agent
