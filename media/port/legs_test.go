@@ -1,8 +1,10 @@
 package port
 
 import (
+	"bytes"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"net/netip"
 	"runtime"
@@ -244,4 +246,55 @@ func benchmarkSockets(b *testing.B, legs int) {
 	b.ReportMetric(float64(lost), "lost")
 	b.ReportMetric(float64(after.Mallocs-before.Mallocs)/packets, "mallocs/packet")
 	b.ReportMetric(packets/b.Elapsed().Seconds(), "packets/s")
+	// Below 1 the sender could not keep up, and the figures say nothing.
+	b.ReportMetric(float64(b.N)*0.02/b.Elapsed().Seconds(), "pace")
+}
+
+// TestMutations is R17 without sockets: what has been a good packet, RTP or
+// RTCP, sealed or not, hurts neither the path nor the packets beside it.
+func TestMutations(t *testing.T) {
+	rng := rand.New(rand.NewPCG(11, 12))
+	sealed := sealAll(t, 1100)
+	report := senderReport(t, 7, 160, time.Unix(1, 0))
+	for _, protected := range []bool{false, true} {
+		t.Run(fmt.Sprintf("R17 SRTP=%t", protected), func(t *testing.T) {
+			var g Guard
+			if protected {
+				g = guard(t)
+			}
+			p, s := bare(t, g)
+			plain := make([]byte, maxDatagram)
+			now := time.Date(2031, 2, 3, 4, 5, 6, 0, time.UTC)
+			const n = 1000
+			for i := range n {
+				good := sealed[i]
+				if !protected {
+					good = rtpPackets(i)
+				}
+				bad := bytes.Clone(good)
+				if i%3 == 0 {
+					bad = bytes.Clone(report)
+				}
+				for range rng.IntN(4) + 1 {
+					bad[rng.IntN(min(24, len(bad)))] = byte(rng.IntN(256))
+				}
+				p.take(bad[:rng.IntN(len(bad)+1)], plain, peer, now)
+				p.take(good, plain, peer, now)
+				p.tick(now)
+				now = now.Add(20 * time.Millisecond)
+			}
+			st := p.Stats()
+			if st.Invalid+st.Forged+st.Foreign+st.RTCP+st.Duplicate < n/3 {
+				t.Errorf("the bad packets are not counted: %+v", st)
+			}
+			if protected && (st.Received != n || st.Lost != 0) {
+				t.Errorf("packets that were not authentic have done something: %+v", st)
+			}
+			// Without protection a changed sequence number passes for loss; the
+			// audio goes on all the same.
+			if s.frames < n*95/100 {
+				t.Errorf("%d frames of %d packets", s.frames, n)
+			}
+		})
+	}
 }

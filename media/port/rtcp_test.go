@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/base64"
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"os/exec"
@@ -221,28 +222,30 @@ func TestHostileDatagrams(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, guarded := range []bool{false, true} {
-		cfg := config(t, &recorder{})
-		if guarded {
-			if cfg.Guard, err = srtp.New(srtp.Config{Remote: key, BestEffort: true}); err != nil {
-				t.Fatal(err)
+		t.Run(fmt.Sprintf("R17 SRTP=%t", guarded), func(t *testing.T) {
+			cfg := config(t, &recorder{})
+			if guarded {
+				if cfg.Guard, err = srtp.New(srtp.Config{Remote: key, BestEffort: true}); err != nil {
+					t.Fatal(err)
+				}
 			}
-		}
-		p := open(t, pool(t, 0, 0), cfg)
-		s := newPair(t)
-		for i, b := range [][]byte{
-			{}, {0x80}, make([]byte, 65507), bytes.Repeat([]byte{0x80}, 65507), bytes.Repeat([]byte{0xFF}, 1500),
-			{0x80, 200, 0, 0}, {0x80, 200, 0xFF, 0xFF, 0, 0, 0, 7}, {0x9F, 203, 0, 1, 0, 0, 0, 7}, {0x81, 202, 0, 2, 0, 0, 0, 7, 1, 255, 1, 1},
-			{0xBF, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 7, 1}, {0x90, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 7, 0xBE, 0xDE, 0xFF, 0xFF},
-		} {
-			sendTo(t, s.rtp, b, p.Addr())
-			sendTo(t, s.rtcp, b, next(p.Addr()))
-			sendTo(t, s.rtp, rtpPacket(i), p.Addr())
-		}
-		eventually(t, "the good packets", func() bool { return p.Stats().Received == 11 })
-		if st := p.Stats(); st.Lost != 0 || st.Invalid == 0 {
-			t.Errorf("guarded %t: stats %+v", guarded, st)
-		}
-		p.Close()
+			p := open(t, pool(t, 0, 0), cfg)
+			s := newPair(t)
+			for i, b := range [][]byte{
+				{}, {0x80}, make([]byte, 65507), bytes.Repeat([]byte{0x80}, 65507), bytes.Repeat([]byte{0xFF}, 1500),
+				{0x80, 200, 0, 0}, {0x80, 200, 0xFF, 0xFF, 0, 0, 0, 7}, {0x9F, 203, 0, 1, 0, 0, 0, 7}, {0x81, 202, 0, 2, 0, 0, 0, 7, 1, 255, 1, 1},
+				{0xBF, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 7, 1}, {0x90, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 7, 0xBE, 0xDE, 0xFF, 0xFF},
+			} {
+				sendTo(t, s.rtp, b, p.Addr())
+				sendTo(t, s.rtcp, b, next(p.Addr()))
+				sendTo(t, s.rtp, rtpPacket(i), p.Addr())
+			}
+			eventually(t, "the good packets", func() bool { return p.Stats().Received == 11 })
+			if st := p.Stats(); st.Lost != 0 || st.Invalid == 0 {
+				t.Errorf("guarded %t: stats %+v", guarded, st)
+			}
+			p.Close()
+		})
 	}
 }
 
