@@ -60,6 +60,10 @@ type LegSpec struct {
 	Format codec.Format
 	// PayloadType is the RTP payload type; zero means codec.PayloadType's.
 	PayloadType uint8
+	// Detect takes whatever comes besides: the codecs of the static payload
+	// types, and those of dynamic ones by the size of their packets. For senders
+	// that name no codec, or another than they send.
+	Detect bool
 }
 
 // Manager holds the running calls. It is safe for concurrent use.
@@ -111,18 +115,16 @@ func (m *Manager) Open(call media.Call, legs []LegSpec, sinkFor func(i int) medi
 		return nil, fmt.Errorf("rtpfork: call %q: %w", call.ID, err)
 	}
 	s := &Session{
-		call: call, setup: m.cfg.SetupTimeout, silence: m.cfg.SilenceTimeout,
-		ask: make(chan media.End, 1), done: make(chan struct{}),
+		m: m, call: call, setup: m.cfg.SetupTimeout, silence: m.cfg.SilenceTimeout, since: time.Now(),
+		ask: make(chan media.End, 1), done: make(chan struct{}), finds: make(chan find, maxLegs),
 	}
 	for i, spec := range legs {
-		p, err := m.openLeg(call, spec, sinkFor(i))
-		if err != nil {
-			s.endPorts(media.End{State: media.Refused, Reason: err.Error(), At: time.Now()})
+		if _, err := s.AddLeg(spec, sinkFor(i)); err != nil {
+			s.endLegs(media.End{State: media.Refused, Reason: err.Error(), At: time.Now()})
 			m.remove(call.ID)
 			m.wg.Done()
-			return nil, fmt.Errorf("rtpfork: call %q, leg %q: %w", call.ID, spec.Leg.ID, err)
+			return nil, err
 		}
-		s.ports = append(s.ports, p)
 	}
 	m.mu.Lock()
 	m.calls[call.ID] = s
@@ -166,31 +168,40 @@ func (m *Manager) remove(id string) {
 	delete(m.calls, id)
 }
 
-func (m *Manager) openLeg(call media.Call, spec LegSpec, sink media.LegSink) (*port.Port, error) {
+// payloads are what a leg takes: its own codec first.
+func (spec LegSpec) payloads() ([]bridge.Payload, error) {
 	f := spec.Format
 	if f == (codec.Format{}) {
 		f, _ = codec.Static(0)
 	}
-	decoder, err := codec.New(f)
-	if err != nil {
-		return nil, err
-	}
 	pt := spec.PayloadType
 	if pt == 0 {
+		var err error
 		if pt, err = codec.PayloadType(f); err != nil {
 			return nil, err
 		}
 	}
-	log := m.cfg.Log.With("call", call.ID, "leg", spec.Leg.ID)
-	p, err := m.pool.Open(port.Config{
-		Leg: bridge.Config{Sink: sink, Payloads: []bridge.Payload{{Type: pt, Codec: decoder, Clock: f.Clock}}},
-		Log: log,
-	})
-	if err != nil {
-		return nil, err
+	own, err := payload(pt, f)
+	if err != nil || !spec.Detect {
+		return []bridge.Payload{own}, err
 	}
-	log.Debug("leg open", "path", p.String())
-	return p, nil
+	all := []bridge.Payload{own}
+	for other := range uint8(firstDynamic) {
+		if static, ok := codec.Static(other); ok && other != pt {
+			p, err := payload(other, static)
+			if err != nil {
+				return nil, err
+			}
+			all = append(all, p)
+		}
+	}
+	return all, nil
+}
+
+// payload makes the decoder of a payload type.
+func payload(pt uint8, f codec.Format) (bridge.Payload, error) {
+	decoder, err := codec.New(f)
+	return bridge.Payload{Type: pt, Codec: decoder, Clock: f.Clock}, err
 }
 
 // Get returns a running call.
