@@ -41,6 +41,8 @@ const (
 
 // Config bounds what a Manager takes on.
 type Config struct {
+	// Pool has the ports; nil makes one of Host and the range that follow.
+	Pool *port.Pool
 	// Host is the local address of the ports.
 	Host netip.Addr
 	// FirstPort and LastPort bound the ports; zeros leave them to the kernel.
@@ -95,9 +97,13 @@ func New(cfg Config) (*Manager, error) {
 	case cfg.FirstPort < 0 || cfg.FirstPort > 65535 || cfg.LastPort < 0 || cfg.LastPort > 65535:
 		return nil, fmt.Errorf("rtpfork: ports %d to %d do not exist", cfg.FirstPort, cfg.LastPort)
 	}
-	pool, err := port.NewPool(port.PoolConfig{Host: cfg.Host, Min: uint16(cfg.FirstPort), Max: uint16(cfg.LastPort)})
-	if err != nil {
-		return nil, fmt.Errorf("rtpfork: %w", err)
+	pool := cfg.Pool
+	if pool == nil {
+		var err error
+		pool, err = port.NewPool(port.PoolConfig{Host: cfg.Host, Min: uint16(cfg.FirstPort), Max: uint16(cfg.LastPort)})
+		if err != nil {
+			return nil, fmt.Errorf("rtpfork: %w", err)
+		}
 	}
 	return &Manager{cfg: cfg, pool: pool, calls: map[string]*Session{}}, nil
 }

@@ -23,6 +23,7 @@ import (
 	"sidetone/guidance/push"
 	"sidetone/internal/models"
 	"sidetone/kb"
+	"sidetone/media/port"
 	"sidetone/media/rtpfork"
 )
 
@@ -93,8 +94,15 @@ func (a *App) build(cfg config.Config, engine maker) error {
 	if err != nil {
 		return fmt.Errorf("media.host: %w", err)
 	}
+	pool, err := port.NewPool(port.PoolConfig{Host: host, Min: uint16(cfg.Media.FirstPort), Max: uint16(cfg.Media.LastPort)})
+	if err != nil {
+		return fmt.Errorf("media.first_port: %w", err)
+	}
+	if e.roles, err = cfg.Roles.Rules(); err != nil {
+		return err
+	}
 	fork, err := rtpfork.New(rtpfork.Config{
-		Host: host, FirstPort: cfg.Media.FirstPort, LastPort: cfg.Media.LastPort, MaxCalls: cfg.Media.MaxCalls,
+		Pool: pool, MaxCalls: cfg.Media.MaxCalls,
 		SetupTimeout: cfg.Media.SetupTimeout, SilenceTimeout: cfg.Media.SilenceTimeout, Log: a.log,
 	})
 	if err != nil {
@@ -110,7 +118,7 @@ func (a *App) build(cfg config.Config, engine maker) error {
 	}
 	e.hub = a.hub
 	a.watch()
-	if a.sources, err = newSources(cfg, a.calls, a.log); err != nil {
+	if a.sources, err = newSources(cfg, a.calls, pool, a.log); err != nil {
 		return err
 	}
 	var listen net.ListenConfig

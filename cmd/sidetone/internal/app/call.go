@@ -80,13 +80,15 @@ type legRecord struct {
 	ID         string `json:"id"`
 	Role       string `json:"role"`
 	RoleReason string `json:"role_reason"`
-	Identity   string `json:"identity,omitempty"`
-	Name       string `json:"name,omitempty"`
-	Label      string `json:"label,omitempty"`
-	Mixed      bool   `json:"mixed,omitempty"`
-	Address    string `json:"address,omitempty"`
-	Codec      string `json:"codec,omitempty"`
-	Ended      bool   `json:"ended"`
+	// Conflicts say what speaks against the role.
+	Conflicts []string `json:"role_conflicts,omitempty"`
+	Identity  string   `json:"identity,omitempty"`
+	Name      string   `json:"name,omitempty"`
+	Label     string   `json:"label,omitempty"`
+	Mixed     bool     `json:"mixed,omitempty"`
+	Address   string   `json:"address,omitempty"`
+	Codec     string   `json:"codec,omitempty"`
+	Ended     bool     `json:"ended"`
 	// Stats is there once audio has come.
 	Stats *legStats `json:"stats,omitempty"`
 }

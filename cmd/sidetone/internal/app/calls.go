@@ -16,6 +16,7 @@ import (
 	"sidetone/guidance/push"
 	"sidetone/media"
 	"sidetone/media/codec"
+	"sidetone/media/roles"
 	"sidetone/media/rtpfork"
 )
 
@@ -31,6 +32,7 @@ type env struct {
 	vad       *vad.Model
 	playbook  *guidance.Playbook
 	knowledge guidance.Knowledge
+	roles     roles.Rules
 
 	recogniser *recogniser
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 	"sidetone/internal/pcm"
 	"sidetone/internal/queue"
 	"sidetone/media"
+	"sidetone/media/roles"
 )
 
 // nobody is the pane of calls whose agent is not known.
@@ -24,7 +26,7 @@ var _ media.CallSink = (*call)(nil)
 
 // AddLeg implements media.CallSink.
 func (c *call) AddLeg(info media.Leg) (media.LegSink, error) {
-	l := &leg{call: c, id: info.ID, queue: queue.New[pcm.Frame](legQueue), language: c.language, state: push.LegWaiting}
+	l := &leg{call: c, id: info.ID, queue: queue.New[pcm.Frame](legQueue), language: c.language, state: push.LegWaiting, told: info}
 	l.info.Store(&info)
 	var err error
 	if l.detector, err = c.env.vad.NewDetector(vad.Config{}); err != nil {
@@ -66,7 +68,7 @@ func (c *call) join(l *leg, info media.Leg) error {
 	}
 	c.legs = append(c.legs, l)
 	c.rec.Legs = append(c.rec.Legs, legRecord{ID: info.ID})
-	c.describe(l)
+	c.decide()
 	return nil
 }
 
@@ -78,11 +80,39 @@ func (c *call) UpdateLeg(info media.Leg) {
 	if l == nil {
 		return
 	}
-	if old := l.info.Load(); l.fixed {
-		info.Role, info.RoleReason = old.Role, old.RoleReason
+	l.told = info
+	c.decide()
+}
+
+// decide finds out the roles of the running legs and tells everybody. What was
+// chosen by hand stays. The caller holds mu.
+func (c *call) decide() {
+	var running []*leg
+	var told []media.Leg
+	for _, l := range c.legs {
+		if l.ended {
+			continue
+		}
+		t := l.told
+		if old := l.info.Load(); l.fixed {
+			t.Role, t.RoleReason = old.Role, old.RoleReason
+		}
+		running, told = append(running, l), append(told, t)
 	}
-	l.info.Store(&info)
-	c.describe(l)
+	for i, d := range roles.Decide(c.env.roles, c.info, told) {
+		l, info := running[i], told[i]
+		if !l.fixed {
+			info.Role, info.RoleReason = d.Role, d.Reason
+		}
+		if !slices.Equal(l.conflicts, d.Conflicts) {
+			l.conflicts = d.Conflicts
+			for _, what := range d.Conflicts {
+				l.log().Warn("the leg's role is in doubt", "role", info.Role, "because", info.RoleReason, "against", what)
+			}
+		}
+		l.info.Store(&info)
+		c.describe(l)
+	}
 }
 
 // running finds the leg of that name that has not ended. The caller holds mu.
@@ -103,7 +133,7 @@ func (c *call) describe(l *leg) {
 		if o == l {
 			r := &c.rec.Legs[i]
 			r.Role, r.RoleReason = info.Role.String(), info.RoleReason
-			r.Identity, r.Name, r.Label, r.Mixed = info.Identity, info.Name, info.Label, info.Mixed
+			r.Identity, r.Name, r.Label, r.Mixed, r.Conflicts = info.Identity, info.Name, info.Label, info.Mixed, l.conflicts
 		}
 	}
 	if info.Role == media.RoleAgent && !c.named {

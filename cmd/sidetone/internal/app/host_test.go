@@ -297,3 +297,23 @@ func TestQuality(t *testing.T) {
 		t.Error("the log does not tell")
 	}
 }
+
+// TestRolesAreDecided finds out who is the agent by the numbers of the house.
+func TestRolesAreDecided(t *testing.T) {
+	r := host(t, func(c *config.Config) {
+		c.Roles.Addresses = []config.RoleAddress{{Role: "agent", Number: "22??"}}
+	})
+	c := open(t, r, media.Call{ID: "c"})
+	addLeg(t, c, media.Leg{ID: "1", Identity: "sip:+4930111222@carrier.example", Role: media.RoleAgent, RoleReason: "label 1"})
+	addLeg(t, c, media.Leg{ID: "2", Identity: "sip:2207@pbx.example"})
+	rec := r.call(t, "c")
+	if rec.Legs[1].Role != "agent" || !strings.Contains(rec.Legs[1].RoleReason, "22??") || rec.Agent != "2207" {
+		t.Errorf("%+v of agent %q", rec.Legs, rec.Agent)
+	}
+	if rec.Legs[0].Role == "customer" {
+		return
+	}
+	if len(rec.Legs[0].Conflicts) == 0 {
+		t.Errorf("nothing tells that the source and the house disagree: %+v", rec.Legs[0])
+	}
+}

@@ -36,8 +36,11 @@ type leg struct {
 	// fixed says that somebody chose the role by hand; ended, that no more audio
 	// comes. Both are guarded by call.mu.
 	fixed, ended bool
-	state        push.LegState
-	quality      *push.Quality
+	// told is what the source says, as info was before a decision on its role.
+	told      media.Leg
+	conflicts []string
+	state     push.LegState
+	quality   *push.Quality
 
 	detector *vad.Detector
 	stream   asr.Stream

@@ -3,6 +3,8 @@ package app
 import (
 	"context"
 	"crypto/subtle"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -19,6 +21,7 @@ import (
 	"sidetone/cmd/sidetone/internal/config"
 	"sidetone/media"
 	"sidetone/media/fork"
+	"sidetone/media/fork/asterisk"
 	"sidetone/media/fork/audiohook"
 	"sidetone/media/fork/audiohook/httpsig"
 	"sidetone/media/fork/audiosocket"
@@ -26,6 +29,9 @@ import (
 	"sidetone/media/fork/freeswitch"
 	"sidetone/media/fork/server"
 	"sidetone/media/fork/twilio"
+	"sidetone/media/port"
+	"sidetone/media/rtpengine"
+	"sidetone/media/sip"
 	"sidetone/media/webrtc"
 )
 
@@ -34,6 +40,8 @@ const (
 	maxSecrets = 64 << 10
 	// pingForks is how often a fork over a WebSocket is asked whether it lives.
 	pingForks = 15 * time.Second
+	// quietAsterisk is how long Asterisk's WebSocket may send nothing.
+	quietAsterisk = 30 * time.Minute
 )
 
 // sources are the protocols that bring calls, besides plain RTP.
@@ -47,13 +55,16 @@ type sources struct {
 	// audioSocket is nil where it is off; uuids are what was announced for it.
 	audioSocket *tcp.Server
 	uuids       *announcements
+	siprec      *sip.Server
+	rtpengine   *rtpengine.Subscriber
+	ng          *rtpengine.Client
 	stop        chan struct{}
 	wg          sync.WaitGroup
 }
 
 // newSources opens what sources need. Those that it returns beside an error must
 // be closed as well.
-func newSources(cfg config.Config, host *calls, log *slog.Logger) (*sources, error) {
+func newSources(cfg config.Config, host *calls, pool *port.Pool, log *slog.Logger) (*sources, error) {
 	s := &sources{log: log, routes: map[string]http.Handler{}, stop: make(chan struct{})}
 	secrets, err := readLines(cfg.Sources.TokensFile)
 	if err != nil {
@@ -77,6 +88,9 @@ func newSources(cfg config.Config, host *calls, log *slog.Logger) (*sources, err
 		func() error { return s.addTwilio(cfg.Sources, host, where, secrets) },
 		func() error { return s.addAudioSocket(cfg.Sources, host, allow) },
 		func() error { return s.addWHIP(cfg, host, secrets) },
+		func() error { return s.addAsterisk(host, guard) },
+		func() error { return s.addSIPREC(cfg, host, pool, allow) },
+		func() error { return s.addRTPEngine(cfg.Sources, host, pool) },
 	} {
 		if err = add(); err != nil {
 			return s, err
@@ -173,7 +187,7 @@ func (s *sources) addAudioHook(c config.Sources, host media.Host, guard *server.
 		Authorize: guard.Check,
 		Open: func(r *http.Request, w fork.Writer, now time.Time) (fork.Session, error) {
 			return adapter.Open(httpsig.Request{
-				Method: r.Method, Target: r.URL.RequestURI(), Host: r.Host, Header: r.Header,
+				Method: r.Method, Target: r.RequestURI, Host: r.Host, Header: r.Header,
 			}, r.URL.Query().Get("agent"), w, now), nil
 		},
 	})
@@ -343,6 +357,163 @@ func (s *sources) addWHIP(cfg config.Config, host *calls, secrets []string) erro
 	return nil
 }
 
+// addAsterisk takes chan_websocket, which hangs up on a ping and may be silent
+// for long.
+func (s *sources) addAsterisk(host *calls, guard *server.Guard) error {
+	p, err := asterisk.New(asterisk.Config{Host: newJoining(host)})
+	if err != nil {
+		return err
+	}
+	w, err := server.New(server.Config{
+		Authorize: guard.Check, Subprotocols: asterisk.Protocols(), IdleTimeout: quietAsterisk, Log: s.log.With("source", "asterisk"),
+		Open: func(r *http.Request, w fork.Writer, now time.Time) (fork.Session, error) {
+			return p.Open(r.URL.Query(), w, now)
+		},
+	})
+	if err != nil {
+		return err
+	}
+	s.servers = append(s.servers, w)
+	s.routes["GET /v1/fork/asterisk"] = w
+	return nil
+}
+
+// addSIPREC takes what session recording clients send.
+func (s *sources) addSIPREC(cfg config.Config, host *calls, pool *port.Pool, allow []netip.Prefix) error {
+	c := cfg.Sources.SIPREC
+	if c.UDP == "" && c.TCP == "" && c.TLS == "" {
+		return nil
+	}
+	o := sip.Config{
+		Host: host, Ports: pool, Allow: allow, Strict: c.Strict, MaxSessions: cfg.Media.MaxCalls,
+		MediaIdle: cfg.Media.SilenceTimeout, Log: s.log.With("source", "siprec"),
+	}
+	for key, a := range map[string]struct {
+		text string
+		to   *netip.AddrPort
+	}{"udp": {c.UDP, &o.UDP}, "tcp": {c.TCP, &o.TCP}, "tls": {c.TLS, &o.TLS}} {
+		if a.text == "" {
+			continue
+		}
+		addr, err := netip.ParseAddrPort(a.text)
+		if err != nil {
+			return fmt.Errorf("sources.siprec.%s: %w", key, err)
+		}
+		*a.to = addr
+	}
+	var err error
+	if c.Public != "" {
+		if o.Public, err = netip.ParseAddr(c.Public); err != nil {
+			return fmt.Errorf("sources.siprec.public: %w", err)
+		}
+	}
+	if c.TLS != "" {
+		if o.TLSConfig, err = tlsConfig(c); err != nil {
+			return fmt.Errorf("sources.siprec: %w", err)
+		}
+	}
+	if s.siprec, err = sip.New(o); err != nil {
+		return fmt.Errorf("sources.siprec: %w", err)
+	}
+	for _, transport := range []string{"UDP", "TCP", "TLS"} {
+		if a := s.siprec.Addr(transport); a.IsValid() {
+			s.log.Info("taking SIPREC", "transport", transport, "address", a)
+		}
+	}
+	return nil
+}
+
+// tlsConfig reads the certificate that clients see, and that of the authority by
+// which theirs are checked.
+func tlsConfig(c config.SIPREC) (*tls.Config, error) {
+	cert, err := tls.LoadX509KeyPair(c.CertFile, c.KeyFile)
+	if err != nil {
+		return nil, err
+	}
+	t := &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}
+	if c.ClientCAFile == "" {
+		return t, nil
+	}
+	b, err := os.ReadFile(c.ClientCAFile)
+	if err != nil {
+		return nil, err
+	}
+	t.ClientCAs = x509.NewCertPool()
+	if !t.ClientCAs.AppendCertsFromPEM(b) {
+		return nil, fmt.Errorf("%s holds no certificate", c.ClientCAFile)
+	}
+	t.ClientAuth = tls.RequireAndVerifyClientCert
+	return t, nil
+}
+
+// addRTPEngine asks an rtpengine for the audio of its calls, when told to.
+func (s *sources) addRTPEngine(c config.Sources, host *calls, pool *port.Pool) error {
+	if c.RTPEngine.NG == "" {
+		return nil
+	}
+	addr, err := netip.ParseAddrPort(c.RTPEngine.NG)
+	if err != nil {
+		return fmt.Errorf("sources.rtpengine.ng: %w", err)
+	}
+	log := s.log.With("source", "rtpengine")
+	if s.ng, err = rtpengine.Dial(rtpengine.ClientConfig{Addr: addr, Log: log}); err != nil {
+		return fmt.Errorf("sources.rtpengine: %w", err)
+	}
+	if s.rtpengine, err = rtpengine.New(rtpengine.Config{Client: s.ng, Host: host, Pool: pool, Log: log}); err != nil {
+		return fmt.Errorf("sources.rtpengine: %w", err)
+	}
+	s.routes["POST /v1/rtpengine"] = http.HandlerFunc(s.subscribe)
+	return nil
+}
+
+// subscribeRequest is the body of POST /v1/rtpengine.
+type subscribeRequest struct {
+	// CallID is rtpengine's name of the call.
+	CallID   string   `json:"call_id"`
+	Call     string   `json:"call"`
+	Agent    string   `json:"agent"`
+	Language string   `json:"language"`
+	Tags     []string `json:"tags"`
+	SRTP     bool     `json:"srtp"`
+	Codec    string   `json:"codec"`
+}
+
+// subscribe takes the audio of one of rtpengine's calls.
+func (s *sources) subscribe(w http.ResponseWriter, r *http.Request) {
+	var q subscribeRequest
+	d := json.NewDecoder(io.LimitReader(r.Body, maxBody))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&q); err != nil || q.CallID == "" {
+		writeError(w, badRequest(`a body looks like {"call_id":"a84b4c76e66710","agent":"ann"}`, "the body is no valid subscription: %v", err))
+		return
+	}
+	for field, name := range map[string]string{"call": q.Call, "agent": q.Agent} {
+		if err := checkName(field, name, true); err != nil {
+			writeError(w, err)
+			return
+		}
+	}
+	if q.Call == "" {
+		q.Call = newID()
+	}
+	_, err := s.rtpengine.Subscribe(r.Context(), rtpengine.Request{
+		CallID: q.CallID, Tags: q.Tags, Secure: q.SRTP, Codec: q.Codec,
+		Call: media.Call{ID: q.Call, Agent: q.Agent, Language: q.Language},
+	})
+	switch {
+	case errors.Is(err, rtpengine.ErrUnknownCall):
+		err = &apiError{Status: http.StatusNotFound, Text: err.Error(), Hint: "call_id is the SIP Call-ID under which rtpengine has the call"}
+	case errors.Is(err, rtpengine.ErrNoReply):
+		err = &apiError{Status: http.StatusBadGateway, Text: err.Error(), Hint: "see sources.rtpengine.ng, and rtpengine's listen-ng"}
+	}
+	if err != nil {
+		writeError(w, err)
+		return
+	}
+	w.Header().Set("Location", "/v1/calls/"+q.Call)
+	writeJSON(w, http.StatusCreated, map[string]string{"call": q.Call})
+}
+
 // tick lets time pass for calls that wait for their connection.
 func (s *sources) tick() {
 	t := time.NewTicker(time.Second)
@@ -372,6 +543,16 @@ func (s *sources) close(e media.End) {
 	if s.audioSocket != nil {
 		all.Go(func() { s.audioSocket.Close(e) })
 	}
+	if s.siprec != nil {
+		all.Go(func() {
+			if err := s.siprec.Close(); err != nil {
+				s.log.Error("closing SIPREC", "error", err)
+			}
+		})
+	}
+	if s.rtpengine != nil {
+		all.Go(func() { s.rtpengine.Close(e) })
+	}
 	if s.whip != nil {
 		all.Go(func() {
 			if err := s.whip.Close(e); err != nil {
@@ -382,6 +563,11 @@ func (s *sources) close(e media.End) {
 	all.Wait()
 	if s.freeswitch != nil {
 		s.freeswitch.Close(e)
+	}
+	if s.ng != nil {
+		if err := s.ng.Close(); err != nil {
+			s.log.Error("closing rtpengine's socket", "error", err)
+		}
 	}
 	s.wg.Wait()
 }

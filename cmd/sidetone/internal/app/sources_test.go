@@ -169,7 +169,14 @@ func TestAudioSocket(t *testing.T) {
 	}
 	r.wait(t, "as-1", "ended", func(r record) bool { return r.State == "ended" })
 	// Nobody announced this one: it is closed.
-	stray := connect([16]byte{9})
+	stray, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stray.Close()
+	if _, err := stray.Write(append([]byte{1, 0, 16}, make([]byte, 16)...)); err != nil {
+		t.Fatal(err)
+	}
 	if _, err := io.Copy(io.Discard, stray); err != nil && !strings.Contains(err.Error(), "reset") {
 		t.Error(err)
 	}

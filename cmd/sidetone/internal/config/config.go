@@ -29,6 +29,7 @@ type Config struct {
 	Server      Server      `yaml:"server"`
 	Media       Media       `yaml:"media"`
 	Sources     Sources     `yaml:"sources"`
+	Roles       Roles       `yaml:"roles"`
 	Models      Models      `yaml:"models"`
 	Recognition Recognition `yaml:"recognition"`
 	Guidance    Guidance    `yaml:"guidance"`
@@ -154,6 +155,9 @@ func (c *Config) Validate() error {
 		}
 	}
 	c.Sources.validate(bad)
+	if _, err := c.Roles.Rules(); err != nil {
+		bad("roles", "%v", err)
+	}
 	c.Recognition.validate(bad)
 	if _, err := c.Log.level(); err != nil {
 		bad("log.level", "%v", err)
