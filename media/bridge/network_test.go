@@ -29,7 +29,7 @@ func (s *timed) Frame(f *pcm.Frame) {
 // TestNetworks is R4, and the bound on the jitter buffer's delay: minutes of
 // talk and pauses over networks that lose and hold up packets.
 func TestNetworks(t *testing.T) {
-	const minutes, apart = 5, 20 * time.Millisecond
+	const minutes, apart = 2, 20 * time.Millisecond
 	const n = minutes * 60 * 50
 	for _, network := range netsim.Networks() {
 		t.Run("R4 "+network.Name, func(t *testing.T) {

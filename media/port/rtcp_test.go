@@ -15,6 +15,7 @@ import (
 	"github.com/pion/rtcp"
 
 	"sidetone/internal/needs"
+	"sidetone/internal/pcm"
 	"sidetone/media"
 	"sidetone/media/srtp"
 )
@@ -291,7 +292,8 @@ func TestFFmpegSRTP(t *testing.T) {
 					loud++
 				}
 			}
-			if loud < len(r.samples)/2 {
+			// Two seconds of a tone, of which five samples in six are loud.
+			if loud < 2*pcm.Rate*2/3 {
 				t.Errorf("%d of %d samples are loud", loud, len(r.samples))
 			}
 		})
