@@ -45,9 +45,11 @@ func (e *echo) Text(b []byte, _ time.Time) error {
 	case "bye":
 		e.w.Text([]byte("good"))
 		e.w.Close(fork.CloseNormal, "as asked")
-	case "flood":
-		for range 100 {
-			e.w.Binary(make([]byte, 1000))
+	case "more than may wait":
+		e.w.Binary(make([]byte, 60_000))
+	case "more than the kernel takes":
+		for range 32 {
+			e.w.Binary(make([]byte, 1<<20))
 		}
 	default:
 		e.w.Text(b)
@@ -172,6 +174,15 @@ func closeOf(t *testing.T, c *websocket.Conn) *websocket.CloseError {
 		}
 		if err != nil {
 			t.Fatalf("the connection broke off: %v", err)
+		}
+	}
+}
+
+// discard reads until the connection is gone.
+func discard(c *websocket.Conn) {
+	for {
+		if _, _, err := c.ReadMessage(); err != nil {
+			return
 		}
 	}
 }
@@ -364,10 +375,13 @@ func TestLimits(t *testing.T) {
 			}
 			return answer(s)
 		})
-		go c.ReadMessage()
+		var reader sync.WaitGroup
+		reader.Go(func() { discard(c) })
 		for range 3 {
 			<-pings
 		}
+		c.Close()
+		reader.Wait()
 	})
 	t.Run("F13 unfinished message", func(t *testing.T) {
 		r := start(t, func(c *Config) { c.HandshakeTimeout = 60 * time.Millisecond })
@@ -381,19 +395,21 @@ func TestLimits(t *testing.T) {
 		}
 		<-(<-r.sessions).closed
 	})
-	t.Run("peer that does not read", func(t *testing.T) {
-		r := start(t, func(c *Config) {
-			c.MaxQueue, c.WriteTimeout, c.HandshakeTimeout = 50_000, 100*time.Millisecond, 100*time.Millisecond
+	for text, queue := range map[string]int64{"more than may wait": 50_000, "more than the kernel takes": 64 << 20} {
+		t.Run("peer that does not read "+text, func(t *testing.T) {
+			r := start(t, func(c *Config) {
+				c.MaxQueue, c.WriteTimeout, c.HandshakeTimeout = queue, 100*time.Millisecond, 100*time.Millisecond
+			})
+			c := r.dial(t, nil, nil)
+			send(t, c, websocket.TextMessage, []byte(text))
+			if err := <-(<-r.sessions).closed; err == nil || !strings.Contains(err.Error(), "not read") {
+				t.Errorf("told %v", err)
+			}
+			if s := r.Stats(); s.Slow != 1 {
+				t.Errorf("stats %+v", s)
+			}
 		})
-		c := r.dial(t, nil, nil)
-		send(t, c, websocket.TextMessage, []byte("flood"))
-		if err := <-(<-r.sessions).closed; err == nil || !strings.Contains(err.Error(), "not read") {
-			t.Errorf("told %v", err)
-		}
-		if s := r.Stats(); s.Slow != 1 {
-			t.Errorf("stats %+v", s)
-		}
-	})
+	}
 }
 
 func TestHangUp(t *testing.T) {
@@ -424,13 +440,7 @@ func TestHangUp(t *testing.T) {
 		r := start(t, nil)
 		for range 5 {
 			ws := r.dial(t, nil, nil)
-			go func() {
-				for {
-					if _, _, err := ws.ReadMessage(); err != nil {
-						return
-					}
-				}
-			}()
+			go discard(ws)
 		}
 		var es []*echo
 		for range 5 {
