@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -73,6 +74,12 @@ func (e *engine) run() {
 			e.conn.WriteToUDPAddrPort(append(append(bytes.Clone(cookie), ' '), reply...), from)
 		}
 	}
+}
+
+func (e *engine) all() []string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return slices.Clone(e.requests)
 }
 
 // asked counts the requests that contain a text.

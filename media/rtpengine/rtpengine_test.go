@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -21,8 +22,16 @@ type script struct {
 	subscribe []byte
 	accept    []byte
 	gone      bool
-	// answered is our answer.
-	answered *sdp.Session
+
+	mu  sync.Mutex
+	got *sdp.Session
+}
+
+// answered is our answer.
+func (s *script) answered() *sdp.Session {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.got
 }
 
 func (s *script) serve(t *testing.T) *engine {
@@ -38,7 +47,9 @@ func (s *script) serve(t *testing.T) *engine {
 			if err != nil {
 				t.Errorf("our answer: %v", err)
 			}
-			s.answered = a
+			s.mu.Lock()
+			s.got = a
+			s.mu.Unlock()
 			return s.accept
 		case "query":
 			if s.gone {
@@ -72,20 +83,20 @@ func TestSubscribe(t *testing.T) {
 	h.has(t, "open c1, rtpengine, 7@pbx", `leg caller, label "caller", unknown, party caller`, `leg callee, label "callee", unknown, party called`,
 		"fact rtpengine.caller.tag = as7d", "fact rtpengine.callee.tag = k3Q", "fact rtpengine.subscription = rec1")
 	if e.asked("5:flagsl6:siprec3:alle") != 1 || e.asked("16:subscribe answer") != 1 || e.asked("18:transport-protocol7:RTP/AVP") != 1 {
-		t.Errorf("asked %q", e.requests)
+		t.Errorf("asked %q", e.all())
 	}
-	if len(s.answered.Media) != 2 {
-		t.Fatalf("our answer %+v", s.answered)
+	if len(s.answered().Media) != 2 {
+		t.Fatalf("our answer %+v", s.answered())
 	}
 	// The first line of the offer has label 1, the caller's.
 	for i, want := range []string{"1", "0"} {
-		m := s.answered.Media[i]
+		m := s.answered().Media[i]
 		if m.Label != want || m.Direction != sdp.RecvOnly || m.Addr != "127.0.0.1" || !m.Codecs[0].Is("PCMA") {
 			t.Errorf("line %d is answered with %+v", i, m)
 		}
 	}
-	send(t, s.answered.Media[0].Port, 30, 8)
-	send(t, s.answered.Media[1].Port, 20, 8)
+	send(t, s.answered().Media[0].Port, 30, 8)
+	send(t, s.answered().Media[1].Port, 20, 8)
 	until(t, func() bool { st := sub.Stats(); return st[0].Received == 30 && st[1].Received == 20 })
 	sub.End(media.End{State: media.Ended, Reason: "hung up"})
 	sub.End(media.End{State: media.Aborted, Reason: "again"})
@@ -94,7 +105,7 @@ func TestSubscribe(t *testing.T) {
 		t.Error("the legs are swapped")
 	}
 	if e.asked("11:unsubscribe") != 1 || e.asked("6:to-tag4:rec1") != 2 {
-		t.Errorf("asked %q", e.requests)
+		t.Errorf("asked %q", e.all())
 	}
 }
 
@@ -159,7 +170,7 @@ func TestNames(t *testing.T) {
 
 func (s *script) answeredPorts() []int {
 	var p []int
-	for _, m := range s.answered.Media {
+	for _, m := range s.answered().Media {
 		if m.Port != 0 {
 			p = append(p, m.Port)
 		}
@@ -178,7 +189,7 @@ func TestSecure(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer sub.End(media.End{State: media.Ended})
-	c := s.answered.Media[0].Crypto
+	c := s.answered().Media[0].Crypto
 	if len(c) != 1 || !strings.HasPrefix(c[0], "7 AES_CM_128_HMAC_SHA1_80 inline:") || strings.Contains(c[0], key) {
 		t.Errorf("answered with %d keys", len(c))
 	}
@@ -188,7 +199,7 @@ func TestSecure(t *testing.T) {
 		}
 	}
 	// What is not sealed is not heard.
-	send(t, s.answered.Media[0].Port, 10, 0)
+	send(t, s.answered().Media[0].Port, 10, 0)
 	until(t, func() bool { return sub.Stats()[0].Forged == 10 })
 	if n := sub.Stats()[0].Received; n != 0 {
 		t.Errorf("%d plain packets are heard", n)
@@ -199,7 +210,7 @@ func TestRefusals(t *testing.T) {
 	good := vectors(t)["subscribe-siprec"]
 	for _, c := range []struct {
 		name   string
-		script script
+		script *script
 		edit   func(*Config, *host, *Request)
 		want   string
 		is     error
@@ -207,18 +218,18 @@ func TestRefusals(t *testing.T) {
 		opened bool
 		leaves int // unsubscribed so often
 	}{
-		{name: "unknown call", script: script{subscribe: vectors(t)["unknown-call"]}, want: "Unknown call-ID", is: ErrUnknownCall},
-		{name: "no offer", script: script{subscribe: []byte("d6:result2:oke")}, want: "9.5 or newer"},
-		{name: "a broken offer", script: script{subscribe: []byte("d3:sdp3:v=06:to-tag1:x6:result2:oke")}, want: "its offer", leaves: 1},
-		{name: "no audio", script: script{subscribe: offered("m=audio 0 RTP/AVP 0")}, want: "has the call been answered?", opened: true, leaves: 1},
-		{name: "no codec", script: script{subscribe: offered("m=audio 9000 RTP/AVP 18", "a=label:1")}, want: "have rtpengine transcode", opened: true, leaves: 1},
-		{name: "no key", script: script{subscribe: offered("m=audio 9000 RTP/SAVP 0", "a=label:1")}, want: "crypto", opened: true, leaves: 1},
-		{name: "plain in place of SRTP", script: script{subscribe: good}, edit: func(_ *Config, _ *host, q *Request) { q.Secure = true }, want: "SRTP was asked for", opened: true, leaves: 1},
-		{name: "no room", script: script{subscribe: good}, edit: func(_ *Config, h *host, _ *Request) { h.refuse = media.ErrBusy }, want: "no room", is: media.ErrBusy, leaves: 1},
-		{name: "no name", script: script{subscribe: good}, edit: func(_ *Config, _ *host, q *Request) { q.CallID = "" }, want: "both are needed"},
-		{name: "answer refused", script: script{subscribe: good, accept: []byte("d6:result5:error12:error-reason4:Nopee")}, want: "refuses subscribe answer: Nope", opened: true, leaves: 1},
-		{name: "no address", script: script{subscribe: good}, edit: func(c *Config, _ *host, _ *Request) { c.Addr = netip.IPv4Unspecified() }, want: "cannot send to 0.0.0.0", opened: true, leaves: 1},
-		{name: "no port", script: script{subscribe: good}, edit: func(c *Config, _ *host, _ *Request) { c.Pool = onePort(t) }, want: `leg "callee"`, is: port.ErrNoPort, opened: true, leaves: 1},
+		{name: "unknown call", script: &script{subscribe: vectors(t)["unknown-call"]}, want: "Unknown call-ID", is: ErrUnknownCall},
+		{name: "no offer", script: &script{subscribe: []byte("d6:result2:oke")}, want: "9.5 or newer"},
+		{name: "a broken offer", script: &script{subscribe: []byte("d3:sdp3:v=06:to-tag1:x6:result2:oke")}, want: "its offer", leaves: 1},
+		{name: "no audio", script: &script{subscribe: offered("m=audio 0 RTP/AVP 0")}, want: "has the call been answered?", opened: true, leaves: 1},
+		{name: "no codec", script: &script{subscribe: offered("m=audio 9000 RTP/AVP 18", "a=label:1")}, want: "have rtpengine transcode", opened: true, leaves: 1},
+		{name: "no key", script: &script{subscribe: offered("m=audio 9000 RTP/SAVP 0", "a=label:1")}, want: "crypto", opened: true, leaves: 1},
+		{name: "plain in place of SRTP", script: &script{subscribe: good}, edit: func(_ *Config, _ *host, q *Request) { q.Secure = true }, want: "SRTP was asked for", opened: true, leaves: 1},
+		{name: "no room", script: &script{subscribe: good}, edit: func(_ *Config, h *host, _ *Request) { h.refuse = media.ErrBusy }, want: "no room", is: media.ErrBusy, leaves: 1},
+		{name: "no name", script: &script{subscribe: good}, edit: func(_ *Config, _ *host, q *Request) { q.CallID = "" }, want: "both are needed"},
+		{name: "answer refused", script: &script{subscribe: good, accept: []byte("d6:result5:error12:error-reason4:Nopee")}, want: "refuses subscribe answer: Nope", opened: true, leaves: 1},
+		{name: "no address", script: &script{subscribe: good}, edit: func(c *Config, _ *host, _ *Request) { c.Addr = netip.IPv4Unspecified() }, want: "cannot send to 0.0.0.0", opened: true, leaves: 1},
+		{name: "no port", script: &script{subscribe: good}, edit: func(c *Config, _ *host, _ *Request) { c.Pool = onePort(t) }, want: `leg "callee"`, is: port.ErrNoPort, opened: true, leaves: 1},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			e := c.script.serve(t)

@@ -1,6 +1,7 @@
 // Package rtpfork holds the calls whose audio a PBX forks to us as plain RTP,
-// opened by name: one UDP port for each leg, as Asterisk's externalMedia and
-// rtpengine's forks are driven.
+// opened by name: one UDP port for each leg, as Asterisk's externalMedia wants
+// it. Legs come and go while the call runs. What codec comes may be left to be
+// found out, since externalMedia negotiates none.
 //
 // A call ends once, by request, because no packet has come on any of its legs
 // for the configured time, or because the Manager is closed. Its legs end with

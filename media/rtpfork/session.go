@@ -17,7 +17,7 @@ import (
 // maxLegs bounds the legs of a call.
 const maxLegs = 16
 
-// ErrNoLeg: the call has no leg of that name.
+// ErrNoLeg is wrapped by RemoveLeg's error when the call has no such leg.
 var ErrNoLeg = errors.New("there is no such leg")
 
 // Session is one running call. It is safe for concurrent use.
