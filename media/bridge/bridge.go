@@ -352,13 +352,16 @@ func (l *Leg) take(now time.Time) {
 	}
 	// No audio, but its sequence number is not lost.
 	place, v := l.flow.Skip(p.SequenceNumber)
+	late := false
 	if v == rtpflow.Accepted || v == rtpflow.Reordered {
-		l.jitter.Push(jitter.Packet{Seq: place.Seq}, now)
+		late = l.jitter.Push(jitter.Packet{Seq: place.Seq}, now) == jitter.Late
 	}
 	switch kind := l.kinds[p.PayloadType]; {
 	case kind >= 0 && l.samples() > 0:
 		// The last of a payload type that the sender has left.
-		l.stats.Late++
+		if !late {
+			l.stats.Late++
+		}
 	case kind == noise && len(p.Payload) > 0:
 		// The silence that it announces makes itself.
 		l.stats.Noise++
