@@ -16,7 +16,8 @@ import (
 	"sidetone/media/g711"
 )
 
-func TestTone(t *testing.T) {
+// TestR15Tone plays a tone in packets of 10 to 60 ms.
+func TestR15Tone(t *testing.T) {
 	for _, law := range []g711.Law{g711.MuLaw, g711.ALaw} {
 		for _, samples := range []int{80, 160, 240, 320, 480} {
 			r := &recorder{t: t}

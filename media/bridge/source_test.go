@@ -56,7 +56,8 @@ func TestSilence(t *testing.T) {
 	}
 }
 
-func TestSourceChanges(t *testing.T) {
+// TestR9: another source takes over.
+func TestR9(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		from netip.AddrPort
@@ -67,8 +68,8 @@ func TestSourceChanges(t *testing.T) {
 		foreign int
 		resumed bool
 	}{
-		{"new SSRC at once", here, 0, 2, false},
-		{"new SSRC after a stall", here, 1500 * time.Millisecond, 2, true},
+		{"R9 new SSRC at once", here, 0, 2, false},
+		{"R9 new SSRC after a stall", here, 1500 * time.Millisecond, 2, true},
 		{"new address at once", there, 0, 99, true},
 		{"new address after a second", there, time.Second, 49, true},
 		{"new address after two seconds", there, 2 * time.Second, 0, true},
@@ -113,8 +114,12 @@ func TestSourceChanges(t *testing.T) {
 				}
 			}
 			gap := int(c.after/(20*time.Millisecond)) + c.foreign
-			if n := r.frames(pcm.Inserted); n < gap-1 || n > gap+1 {
+			n := r.frames(pcm.Inserted)
+			if n < gap-1 || n > gap+1 {
 				t.Errorf("%d frames inserted, want %d", n, gap)
+			}
+			if c.after == 0 && c.from == here && n > 2 {
+				t.Errorf("a gap of %d frames; it is to be shorter than 60 ms", n)
 			}
 		})
 	}

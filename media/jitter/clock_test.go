@@ -35,8 +35,8 @@ func TestGapIsGivenUp(t *testing.T) {
 	}
 	r := play(t, Config{}, all, 31*time.Second)
 	wait := func(block int) time.Duration { return r.at[block] - time.Duration(block)*20*time.Millisecond }
-	if w := wait(10); w < DefaultMinDepth || w > DefaultMinDepth+20*time.Millisecond {
-		t.Errorf("at first a gap was held open for %v, want %v", w, DefaultMinDepth)
+	if w := wait(10); w < overtakenLimit || w > overtakenLimit+20*time.Millisecond {
+		t.Errorf("at first a gap was held open for %v, want %v", w, overtakenLimit)
 	}
 	if r.stats.Depth != DefaultMinDepth {
 		t.Errorf("after 25 quiet seconds the depth is %v", r.stats.Depth)

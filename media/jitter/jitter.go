@@ -4,8 +4,9 @@
 // It serves recognition, not a loudspeaker: audio that is there is handed out
 // at once, in order, and only a gap makes it wait. The depth is the time for
 // which a gap is held open; it follows what the network does, between MinDepth
-// and MaxDepth. What is missing then is concealed, by repeating the last pitch
-// period and fading it to silence within 60 ms.
+// and MaxDepth, and lets a packet be overtaken by three others. What is missing
+// then is concealed, by repeating the last pitch period and fading it to silence
+// within 60 ms.
 //
 // The delay so is bounded: audio that has come waits for MaxDepth at most, 200
 // ms, and none at all where nothing is missing. Only after silence was inserted
@@ -52,6 +53,10 @@ const (
 	depthMargin = 20 * time.Millisecond
 	// depthDecay is the time in which a seen lateness is forgotten, about.
 	depthDecay = 10 * time.Second
+	// overtakers is how many packets may overtake another without its being
+	// given up, up to overtakenLimit.
+	overtakers     = 3
+	overtakenLimit = 80 * time.Millisecond
 	// resyncAfter is the lateness from which on a packet is taken to come from
 	// a clock that stood still, rather than from a slow network.
 	resyncAfter = time.Second

@@ -90,7 +90,7 @@ func (b *Buffer) gap(h *slot, n int64, now time.Time) bool {
 	hold := max(0, min(b.drift(), b.cfg.MaxDepth))
 	lost := min(n, missing*b.lastLen-b.concealed-b.guessed)
 	switch {
-	case missing > 0 && b.count < slots-1 && !b.flushing && now.Before(b.due().Add(hold)):
+	case missing > 0 && b.count < slots-1 && !b.flushing && now.Before(b.due().Add(hold+b.overtaken())):
 		return false
 	case lost > 0:
 		m := min(lost, int64(b.block-b.outLen))
@@ -108,6 +108,13 @@ func (b *Buffer) gap(h *slot, n int64, now time.Time) bool {
 // drift is how far the leg's clock is ahead of the time.
 func (b *Buffer) drift() time.Duration {
 	return pcmDuration(b.shift, b.rate) - b.timing.moved()
+}
+
+// overtaken is for how much longer than the depth a gap is held open behind
+// which packets have come: they may have overtaken what is missing.
+func (b *Buffer) overtaken() time.Duration {
+	reach := pcmDuration((overtakers+1)*b.lastLen, b.rate)
+	return max(0, min(reach, b.cfg.MaxDepth, overtakenLimit)-b.timing.depth())
 }
 
 // due is when a gap at the present position is given up.
