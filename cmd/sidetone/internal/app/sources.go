@@ -33,6 +33,7 @@ import (
 	"sidetone/media/rtpengine"
 	"sidetone/media/sip"
 	"sidetone/media/webrtc"
+	"sidetone/media/webrtc/page"
 )
 
 const (
@@ -350,6 +351,8 @@ func (s *sources) addWHIP(cfg config.Config, host *calls, secrets []string) erro
 	if err != nil {
 		return fmt.Errorf("sources.webrtc: %w", err)
 	}
+	mic := page.Handler()
+	s.routes["GET /mic"], s.routes["GET /mic/"] = mic, mic
 	for _, method := range []string{"GET", "POST", "PATCH", "DELETE", "OPTIONS"} {
 		s.routes[method+" "+webrtc.DefaultPath] = s.whip
 		s.routes[method+" "+webrtc.DefaultPath+"/"] = s.whip

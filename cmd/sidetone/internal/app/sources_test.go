@@ -248,6 +248,9 @@ func TestJoin(t *testing.T) {
 		t.Errorf("the guest was told %+v", e)
 	}
 	l.End(media.End{}, media.LegStats{})
+	if st, _, b := r.ask(t, "GET", "/mic", ""); st != 200 || !strings.Contains(string(b), "<html") {
+		t.Errorf("the microphone's page: %d", st)
+	}
 	if st, _, b := r.ask(t, "POST", "/v1/whip", "v=0"); st < 400 || st >= 500 {
 		t.Errorf("WHIP answers %d: %s", st, b)
 	}
