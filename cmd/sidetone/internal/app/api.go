@@ -154,9 +154,13 @@ func (l *legRequest) check(i int) error {
 	if l.Codec == "" {
 		l.Codec = "PCMU"
 	}
+	if strings.EqualFold(l.Codec, autoCodec) {
+		l.Codec = autoCodec
+		return nil
+	}
 	f, err := codec.Parse(l.Codec)
 	if err != nil || !codec.Decodable(f) {
-		return badRequest("fork the leg as PCMU, PCMA, G722, opus or L16/16000", "%s.codec: %q is not supported", where, l.Codec)
+		return badRequest("fork the leg as PCMU, PCMA, G722, opus or L16/16000, or give auto to have it found out", "%s.codec: %q is not supported", where, l.Codec)
 	}
 	l.Codec = f.String()
 	if l.PayloadType > 127 {
@@ -193,6 +197,8 @@ func (a *App) routes() http.Handler {
 	mux.HandleFunc("GET /v1/calls", a.listCalls)
 	mux.HandleFunc("GET /v1/calls/{call}", a.getCall)
 	mux.HandleFunc("DELETE /v1/calls/{call}", a.deleteCall)
+	mux.HandleFunc("POST /v1/calls/{call}/legs", a.postLeg)
+	mux.HandleFunc("DELETE /v1/calls/{call}/legs/{leg}", a.deleteLeg)
 	mux.HandleFunc("POST /v1/calls/{call}/pause", a.command(func(c *call, q command) error {
 		c.Pause(q.reason())
 		return nil

@@ -15,7 +15,6 @@ import (
 	"sidetone/guidance"
 	"sidetone/guidance/push"
 	"sidetone/media"
-	"sidetone/media/codec"
 	"sidetone/media/roles"
 	"sidetone/media/rtpfork"
 )
@@ -140,14 +139,10 @@ func (cs *calls) open(q callRequest, base string) (callReply, error) {
 	sinks := make([]media.LegSink, len(q.Legs))
 	specs := make([]rtpfork.LegSpec, len(q.Legs))
 	for i, lq := range q.Legs {
-		format, bad := codec.Parse(lq.Codec)
-		if bad != nil {
-			return refuse(bad)
+		if specs[i], err = lq.spec(); err != nil {
+			return refuse(err)
 		}
-		role, _ := media.ParseRole(lq.Role) // checked with the request
-		info := media.Leg{ID: lq.ID, Role: role, RoleReason: "announced by the API", Identity: lq.Identity}
-		specs[i] = rtpfork.LegSpec{Leg: info, Format: format, PayloadType: lq.PayloadType}
-		if sinks[i], err = c.AddLeg(info); err != nil {
+		if sinks[i], err = c.AddLeg(specs[i].Leg); err != nil {
 			return refuse(err)
 		}
 	}

@@ -255,3 +255,35 @@ func TestJoin(t *testing.T) {
 		t.Errorf("WHIP answers %d: %s", st, b)
 	}
 }
+
+// TestLegs adds a leg to a running call and takes it away again.
+func TestLegs(t *testing.T) {
+	r := host(t, nil)
+	var opened callReply
+	if st := r.do(t, "POST", "/v1/calls", `{"call":"l","agent":"ann","legs":[{"role":"customer","codec":"auto"}]}`, &opened); st != 201 || opened.Legs[0].Codec != autoCodec {
+		t.Fatalf("%d %+v", st, opened)
+	}
+	var added legReply
+	if st := r.do(t, "POST", "/v1/calls/l/legs", `{"id":"agent-2","role":"agent","codec":"G722"}`, &added); st != 201 || added.Address == "" {
+		t.Fatalf("%d %+v", st, added)
+	}
+	if rec := r.call(t, "l"); len(rec.Legs) != 2 || rec.Legs[1].Codec != added.Codec {
+		t.Errorf("%+v", rec.Legs)
+	}
+	for path, want := range map[string]int{"l/legs/none": 404, "x/legs/agent-2": 404, "l/legs/agent-2": 204} {
+		if st, _, b := r.ask(t, "DELETE", "/v1/calls/"+path, ""); st != want {
+			t.Errorf("%s: %d %s, want %d", path, st, b, want)
+		}
+	}
+	if rec := r.call(t, "l"); !rec.Legs[1].Ended || rec.State != "running" {
+		t.Errorf("%+v", rec)
+	}
+	for body, want := range map[string]int{`{"role":"boss"}`: 400, `{"role":"agent","x":1}`: 400, `{"role":"customer"}`: 409} {
+		if st, _, b := r.ask(t, "POST", "/v1/calls/l/legs", body); st != want {
+			t.Errorf("%s: %d %s, want %d", body, st, b, want)
+		}
+	}
+	if st := r.do(t, "POST", "/v1/calls/x/legs", `{"role":"agent"}`, nil); st != 404 {
+		t.Errorf("a leg of no call: %d", st)
+	}
+}
