@@ -218,30 +218,38 @@ func (cs *Calls) sweep(c *call) {
 // enter returns the call of that name, locked. Where none is running it is
 // opened.
 func (cs *Calls) enter(info media.Call) (*call, error) {
-	cs.mu.Lock()
-	if c := cs.byID[info.ID]; c != nil {
+	for {
+		cs.mu.Lock()
+		c := cs.byID[info.ID]
+		if c == nil {
+			c = &call{id: info.ID}
+			// Forks of the same call wait here until it is open.
+			c.mu.Lock()
+			cs.byID[info.ID] = c
+			cs.mu.Unlock()
+			return c, cs.open(c, info)
+		}
 		cs.mu.Unlock()
 		c.mu.Lock()
 		if !c.over {
 			return c, nil
 		}
 		c.mu.Unlock()
-		cs.mu.Lock()
+		cs.sweep(c)
 	}
-	c := &call{id: info.ID}
-	// Forks of the same call wait here until it is open.
-	c.mu.Lock()
-	cs.byID[info.ID] = c
-	cs.mu.Unlock()
+}
+
+// open begins a call at the host. On an error c is not locked any more.
+func (cs *Calls) open(c *call, info media.Call) error {
 	sink, err := cs.cfg.Host.Open(info, func(e media.End) { c.asked.CompareAndSwap(nil, &e) })
 	if err != nil {
 		c.over = true
 		c.mu.Unlock()
 		cs.sweep(c)
-		return nil, fmt.Errorf("freeswitch: call %q: %w", info.ID, err)
+		return fmt.Errorf("freeswitch: call %q: %w", info.ID, err)
 	}
 	c.sink = sink
-	return c, nil
+	return nil
 }
 
 // Open begins a connection. An error is a *fork.Refusal.

@@ -1,7 +1,10 @@
 package freeswitch
 
 import (
+	"fmt"
+	"net/url"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -218,6 +221,52 @@ func TestLife(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestManyForksAtOnce has connections of few calls come, break and go from many
+// goroutines: each call that was opened ends once, and none is left.
+func TestManyForksAtOnce(t *testing.T) {
+	b := newBench(t, func(c *Config) { c.Transcripts = true })
+	var wg sync.WaitGroup
+	for i := range 8 {
+		wg.Go(func() {
+			now := epoch
+			for n := range 40 {
+				q := url.Values{"call": {fmt.Sprint("u", n%3)}, "leg": {fmt.Sprint("l", i%4)}}
+				s, err := b.calls.Open(Request{Query: q}, &writer{}, now)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				err = s.Binary(make([]byte, 320), now)
+				for range 5 {
+					now = now.Add(20 * time.Millisecond)
+					if err == nil {
+						err = s.Tick(now)
+					}
+				}
+				switch {
+				case err == nil && n%5 == 0:
+					err = s.HangUp(media.End{State: media.Aborted, Reason: "stopped"}, now)
+				case err == nil && n%2 == 0:
+					err = errLost
+				}
+				s.Closed(err, now)
+				b.calls.Tick(now)
+				b.calls.Transcription("u1", []byte("{}")) // may have gone
+			}
+		})
+	}
+	wg.Wait()
+	b.calls.Tick(epoch.Add(time.Hour))
+	told := b.host.told()
+	opened, ended := strings.Count("\n"+told, "\nopen "), strings.Count(told, "\nend: ")
+	if opened != ended || opened < 3 || b.calls.Running() != 0 {
+		t.Errorf("%d calls opened, %d ended, %d are left", opened, ended, b.calls.Running())
+	}
+	if begun, over := strings.Count(told, "\nleg ")-strings.Count(told, " ends: "), strings.Count(told, " ends: "); begun != over {
+		t.Errorf("%d legs begun, %d ended", begun, over)
+	}
 }
 
 func TestMessagesDoNotAllocate(t *testing.T) {
