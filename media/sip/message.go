@@ -111,6 +111,7 @@ func reason(status int) string {
 // refused builds the response that says why.
 func (s *Server) refused(req *sip.Request, r *refusal) *sip.Response {
 	res := sip.NewResponseFromRequest(req, r.status, reason(r.status), nil)
+	res.SipVersion = "SIP/2.0" // whatever the request's is
 	code := r.warning
 	if code == 0 {
 		code = 399
@@ -168,10 +169,12 @@ func invalid(req *sip.Request) *refusal {
 		return refuse(505, 0, "only SIP/2.0 is spoken here")
 	case req.From() == nil || req.To() == nil || req.CallID() == nil || req.CSeq() == nil || req.Via() == nil:
 		return refuse(400, 0, "From, To, Call-ID, CSeq and Via are needed")
-	case req.CSeq().MethodName != req.Method:
+	case !strings.EqualFold(string(req.CSeq().MethodName), string(req.Method)):
 		return refuse(400, 0, "the method in CSeq is another")
 	case len(req.GetHeaders("CSeq")) > 1 || len(req.GetHeaders("Call-ID")) > 1 || len(req.GetHeaders("From")) > 1 || len(req.GetHeaders("To")) > 1:
 		return refuse(400, 0, "From, To, Call-ID and CSeq must come once")
+	case len(lengths(req)) > 1:
+		return refuse(400, 0, "Content-Length says two things")
 	}
 	switch strings.ToLower(req.Recipient.Scheme) {
 	case "sip", "sips", "tel", "":
@@ -179,6 +182,17 @@ func invalid(req *sip.Request) *refusal {
 	default:
 		return refuse(416, 0, "the request's address must be sip:, sips: or tel:")
 	}
+}
+
+// lengths are the different values of Content-Length.
+func lengths(req *sip.Request) []string {
+	var all []string
+	for _, h := range append(req.GetHeaders("Content-Length"), req.GetHeaders("l")...) {
+		if v := strings.TrimSpace(h.Value()); !slices.Contains(all, v) {
+			all = append(all, v)
+		}
+	}
+	return all
 }
 
 // tokens are the elements of all header fields of the names.
