@@ -186,12 +186,12 @@ func New(f Format) (Codec, error) {
 
 // fault is why the format cannot be decoded, or nothing.
 func (f Format) fault() string {
-	clock, channels := 0, 1
+	var clock, channels int
 	switch f.encoding() {
 	case "PCMU", "PCMA":
-		clock = g711.Rate
+		clock, channels = g711.Rate, 1
 	case "G722":
-		clock = g722.Clock
+		clock, channels = g722.Clock, 1
 	case "opus":
 		clock, channels = opus.Clock, 2
 	case "L16":

@@ -20,6 +20,7 @@ const (
 
 // Decoder is the state of one stream's decoder. It is for one goroutine.
 type Decoder struct {
+	t         *tables
 	low, high band
 	// x holds the last 24 sums and differences of the bands.
 	x [24]int32
@@ -27,14 +28,14 @@ type Decoder struct {
 
 // NewDecoder makes a decoder in its first state.
 func NewDecoder() *Decoder {
-	d := &Decoder{}
+	d := &Decoder{t: newTables()}
 	d.Reset()
 	return d
 }
 
 // Reset brings the decoder back to its first state, for another source.
 func (d *Decoder) Reset() {
-	*d = Decoder{low: band{det: 32}, high: band{det: 8}}
+	*d = Decoder{t: d.t, low: band{det: 32}, high: band{det: 8}}
 }
 
 // String is the codec's name.
@@ -52,19 +53,20 @@ func (d *Decoder) Decode(dst []int16, src []byte) (int, error) {
 	if len(dst) < 2*len(src) {
 		return 0, fmt.Errorf("g722: %d samples do not fit into a buffer of %d", 2*len(src), len(dst))
 	}
+	t := d.t
 	for i, b := range src {
 		low, high := int(b&63), int(b>>6)
 
-		l := limit(d.low.s + d.low.det*qm6[low]>>15)
-		d.low.step(d.low.det*qm4[low>>2]>>15, lowScale(d.low.nb, low>>2), 8)
+		l := limit(d.low.s + d.low.det*t.qm6[low]>>15)
+		d.low.step(&t.ilb, d.low.det*t.qm4[low>>2]>>15, t.lowScale(d.low.nb, low>>2), 8)
 
-		diff := d.high.det * qm2[high] >> 15
+		diff := d.high.det * t.qm2[high] >> 15
 		h := limit(d.high.s + diff)
-		d.high.step(diff, highScale(d.high.nb, high), 10)
+		d.high.step(&t.ilb, diff, t.highScale(d.high.nb, high), 10)
 
 		copy(d.x[:22], d.x[2:])
 		d.x[22], d.x[23] = l+h, l-h
-		even, odd := join(&d.x)
+		even, odd := t.join(&d.x)
 		dst[2*i], dst[2*i+1] = int16(sat(odd>>11)), int16(sat(even>>11))
 	}
 	return 2 * len(src), nil
@@ -72,13 +74,14 @@ func (d *Decoder) Decode(dst []int16, src []byte) (int, error) {
 
 // Encoder is the state of one stream's encoder. It is for one goroutine.
 type Encoder struct {
+	t         *tables
 	low, high band
 	x         [24]int32
 }
 
 // NewEncoder makes an encoder in its first state.
 func NewEncoder() *Encoder {
-	return &Encoder{low: band{det: 32}, high: band{det: 8}}
+	return &Encoder{t: newTables(), low: band{det: 32}, high: band{det: 8}}
 }
 
 // Encode writes one byte for each two samples of src to dst and returns the
@@ -88,14 +91,15 @@ func (e *Encoder) Encode(dst []byte, src []int16) (int, error) {
 	if len(src)%2 != 0 || len(dst) < n {
 		return 0, fmt.Errorf("g722: %d samples into %d bytes: two go into each", len(src), len(dst))
 	}
+	t := e.t
 	for i := range n {
 		copy(e.x[:22], e.x[2:])
 		e.x[22], e.x[23] = int32(src[2*i]), int32(src[2*i+1])
-		even, odd := join(&e.x)
-		low := e.low.quantLow(sat(sat((even+odd)>>14) - e.low.s))
+		even, odd := t.join(&e.x)
+		low := e.low.quantLow(&t.q6, sat(sat((even+odd)>>14)-e.low.s))
 		high := e.high.quantHigh(sat(sat((odd-even)>>14) - e.high.s))
-		e.low.step(e.low.det*qm4[low>>2]>>15, lowScale(e.low.nb, low>>2), 8)
-		e.high.step(e.high.det*qm2[high]>>15, highScale(e.high.nb, high), 10)
+		e.low.step(&t.ilb, e.low.det*t.qm4[low>>2]>>15, t.lowScale(e.low.nb, low>>2), 8)
+		e.high.step(&t.ilb, e.high.det*t.qm2[high]>>15, t.highScale(e.high.nb, high), 10)
 		dst[i] = byte(high<<6 | low)
 	}
 	return n, nil
@@ -103,16 +107,16 @@ func (e *Encoder) Encode(dst []byte, src []int16) (int, error) {
 
 // join is the quadrature mirror filter of both directions (clauses 3.1 and
 // 4.4): its even taps on every second value, its odd taps on the others.
-func join(x *[24]int32) (even, odd int32) {
-	for i, c := range qmf {
+func (t *tables) join(x *[24]int32) (even, odd int32) {
+	for i, c := range t.qmf {
 		even += x[2*i] * c
-		odd += x[2*i+1] * qmf[11-i]
+		odd += x[2*i+1] * t.qmf[11-i]
 	}
 	return even, odd
 }
 
 // quantLow is QUANTL: the code of a difference.
-func (b *band) quantLow(el int32) int {
+func (b *band) quantLow(q6 *[30]int32, el int32) int {
 	size := el
 	if el < 0 {
 		size = -(el + 1)
