@@ -174,7 +174,7 @@ func (s *Server) create(w http.ResponseWriter, r *http.Request) *refusal {
 		return classify(err)
 	}
 	req.facts["webrtc."+req.leg.ID+".codec"] = offer.Audio.String()
-	if err := s.reserve(); err != nil {
+	if err = s.reserve(); err != nil {
 		return classify(err)
 	}
 	ses, answer, err := s.begin(r.Context(), offer, req)
@@ -287,7 +287,7 @@ func (s *Server) change(w http.ResponseWriter, r *http.Request, id string) *refu
 		return refuse(http.StatusPreconditionFailed, "ICE was restarted since; send the ETag of the last answer", "If-Match is not the session's ETag")
 	}
 	if f.Ufrag == "" || f.Ufrag == ses.offer.Ufrag {
-		if err := ses.trickle(f); err != nil {
+		if err = ses.trickle(f); err != nil {
 			return classify(err)
 		}
 		w.WriteHeader(http.StatusNoContent)

@@ -1,6 +1,7 @@
 package webrtc
 
 import (
+	"encoding/binary"
 	"fmt"
 	"net/http"
 	"slices"
@@ -15,6 +16,7 @@ import (
 
 	"sidetone/internal/pcm"
 	"sidetone/media"
+	"sidetone/media/webrtc/whip"
 )
 
 // tone checks that a leg heard a client's tone of the length d, and nothing but
@@ -316,4 +318,45 @@ func TestManySessions(t *testing.T) {
 			}
 		}
 	})
+}
+
+// deaf hears nothing.
+type deaf struct{}
+
+func (deaf) Frame(*pcm.Frame)              {}
+func (deaf) Mark(media.Mark)               {}
+func (deaf) End(media.End, media.LegStats) {}
+
+func TestNoAllocation(t *testing.T) {
+	for _, redundancy := range []bool{false, true} {
+		offer, err := whip.ParseOffer([]byte(fixture(t, "chromium.sdp")), whip.Options{Codecs: codecs(), Redundancy: redundancy})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := &session{offer: offer, sink: deaf{}}
+		if err := s.open(); err != nil {
+			t.Fatal(err)
+		}
+		p := rtp.Packet{Header: rtp.Header{Version: 2, PayloadType: 111}, Payload: []byte{0xf8, 0xff, 0xfe}}
+		if redundancy {
+			p.PayloadType, p.Payload = 63, []byte{0xef, 0x0f, 0x00, 0x03, 0x6f, 0xf8, 0xff, 0xfe, 0xf8, 0xff, 0xfe}
+		}
+		b, err := p.Marshal()
+		if err != nil {
+			t.Fatal(err)
+		}
+		now, n := time.Unix(0, 0), uint32(0)
+		if got := testing.AllocsPerRun(500, func() {
+			n++
+			now = now.Add(20 * time.Millisecond)
+			binary.BigEndian.PutUint16(b[2:], uint16(n))
+			binary.BigEndian.PutUint32(b[4:], n*960)
+			s.push(b, now)
+		}); got != 0 {
+			t.Errorf("redundancy %v: %v allocations a packet", redundancy, got)
+		}
+		if got := s.leg.Stats(); got.Received != 501 || got.Invalid != 0 {
+			t.Errorf("stats %+v", got)
+		}
+	}
 }

@@ -33,7 +33,7 @@ func newNetwork(cfg *Config) (*network, error) {
 	e.DisableActiveTCP(true)
 	e.SetIncludeLoopbackCandidate(cfg.Loopback)
 	lost := min(5*time.Second, cfg.Timeout/2)
-	e.SetICETimeouts(lost, cfg.Timeout-lost, 2*time.Second)
+	e.SetICETimeouts(lost, cfg.Timeout-lost, min(2*time.Second, lost/3))
 	keep := func(string) bool { return true }
 	if len(cfg.Interfaces) > 0 {
 		keep = func(name string) bool { return slices.Contains(cfg.Interfaces, name) }

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/netip"
 	"sync"
 	"sync/atomic"
@@ -179,6 +180,10 @@ func (s *session) push(datagram []byte, now time.Time) {
 func (s *session) changed(state pion.PeerConnectionState) {
 	s.state.Store(uint32(state))
 	switch state {
+	case pion.PeerConnectionStateConnected:
+		s.log().Info("WebRTC connected", "after", time.Since(s.begun).Round(time.Millisecond))
+	case pion.PeerConnectionStateDisconnected:
+		s.log().Info("WebRTC connection lost; it is waited for", "at_most", s.server.cfg.Timeout)
 	case pion.PeerConnectionStateFailed:
 		s.request(media.End{State: media.TimedOut, Reason: fmt.Sprintf("the connection failed: no sign of life for %v, or no keys agreed on", s.server.cfg.Timeout), At: time.Now()})
 	case pion.PeerConnectionStateClosed:
@@ -215,12 +220,16 @@ func (s *session) finish(e media.End) {
 	<-s.done
 }
 
+func (s *session) log() *slog.Logger {
+	return s.server.cfg.Log.With("call", s.asked.call.ID, "leg", s.asked.leg.ID)
+}
+
 // run lets time pass on the leg until the session's end, and carries that out.
 func (s *session) run() {
 	defer close(s.done)
 	e := s.wait()
 	s.server.remove(s)
-	log := s.server.cfg.Log.With("call", s.asked.call.ID, "leg", s.asked.leg.ID)
+	log := s.log()
 	s.mu.Lock()
 	s.closing = true
 	s.mu.Unlock()
@@ -230,9 +239,13 @@ func (s *session) run() {
 	s.readers.Wait()
 	s.mu.Lock()
 	s.leg.End(e)
+	recovered := uint64(0)
+	if s.plain != nil {
+		recovered = s.plain.Recovered()
+	}
 	s.mu.Unlock()
 	s.server.leave(s, e)
-	log.Info("WebRTC session over", "state", e.State.String(), "reason", e.Reason)
+	log.Info("WebRTC session over", "state", e.State.String(), "reason", e.Reason, "recovered", recovered)
 }
 
 func (s *session) wait() media.End {

@@ -43,9 +43,8 @@ import (
 	"sidetone/media"
 )
 
+// What stands for zeros in Config.
 const (
-	// DefaultPath, DefaultMaxSessions, DefaultConnect and DefaultTimeout stand
-	// for zeros in Config.
 	DefaultPath        = "/v1/whip"
 	DefaultMaxSessions = 200
 	DefaultConnect     = 15 * time.Second
