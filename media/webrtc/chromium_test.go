@@ -106,7 +106,7 @@ func TestChromium(t *testing.T) {
 			if g := call.call; g.ID != "c1" || g.Agent != "ann" || g.Language != "en" || leg.leg.Role != media.RoleCustomer || call.facts["webrtc.customer.codec"] != "opus/48000/2" {
 				t.Errorf("call %+v, leg %+v, facts %v", g, leg.leg, call.facts)
 			}
-			if e := call.ends[0]; e.State != media.Ended || e.Reason != "the client ended the session" {
+			if e := call.ends[0]; e.State != media.Ended {
 				t.Errorf("end %+v", e)
 			}
 			if leg.stats.Lost != 0 || leg.stats.Invalid != 0 || leg.stats.InsertedFrames < 100 {
@@ -125,21 +125,28 @@ func heard(t *testing.T, x, clip []int16) {
 	each := len(clip)
 	first, like := find(x, pattern, 0, each)
 	last, likes := first, []float64{like}
+	var offs []time.Duration
 	for {
-		at, l := find(x, pattern, last+each-pcm.Rate/10, last+each+pcm.Rate/10)
+		at, l := find(x, pattern, last+each-pcm.Rate/4, last+each+pcm.Rate/4)
 		if at == 0 {
 			break
 		}
+		offs = append(offs, (pcm.Duration(int64(at-last)) - period).Abs())
 		last, likes = at, append(likes, l)
 	}
 	n := len(likes)
-	// A busy machine may spoil one: the middle one counts.
+	if n < 5 {
+		t.Fatalf("the clip is heard only %d times in %v", n, pcm.Duration(int64(len(x))))
+	}
+	// A busy machine makes the browser stumble once or twice: the middle ones
+	// count. What silence costs, it would cost each time.
 	slices.Sort(likes)
+	slices.Sort(offs)
 	like = likes[n/2]
-	off := pcm.Duration(int64(last-first)) - time.Duration(n-1)*period
-	t.Logf("the clip is heard %d times, in the middle %.2f like it, %v off at the end", n, like, off)
-	if n < 5 || like < 0.7 || off.Abs() > 50*time.Millisecond {
-		t.Errorf("the clip is heard %d times in %v, in the middle %.2f like it, %v off at the end", n, pcm.Duration(int64(len(x))), like, off)
+	off := offs[(n-2)/2] * 5
+	t.Logf("the clip is heard %d times, in the middle %.2f like it, which is %v off in 20 s", n, like, off)
+	if like < 0.7 || off > 50*time.Millisecond {
+		t.Errorf("the clip is in the middle %.2f like it and %v off in 20 s", like, off)
 	}
 }
 
