@@ -1,6 +1,7 @@
 package bridge
 
 import (
+	"bytes"
 	"encoding/binary"
 	"math/rand/v2"
 	"net/netip"
@@ -333,10 +334,12 @@ func FuzzPush(f *testing.F) {
 		}
 	})
 	f.Add(append([]byte{byte(len(ext))}, ext...))
+	g722 := s.other(9, bytes.Repeat([]byte{0xFA}, 40)...)
+	f.Add(slices.Concat([]byte{52}, s.packet(nil), []byte{52}, g722, []byte{15}, s.other(111, 0xF8, 0xFF, 0xFE), []byte{52}, s.packet(nil)))
 	f.Add([]byte{13, 0x80, 13, 0, 1, 0, 0, 0, 0, 0, 0, 0xCA, 0xFE, 70, 8, 0x81, 201, 0, 1, 0, 0, 0, 0})
 	f.Fuzz(func(t *testing.T, in []byte) {
 		r := &recorder{t: t}
-		leg := newLeg(t, r, g711.MuLaw)
+		leg := legOf(t, r, payload(t, 0, "PCMU"), payload(t, 8, "PCMA"), payload(t, 9, "G722"), payload(t, 111, "opus"))
 		now, count := epoch, uint64(0)
 		for in = in[:min(len(in), 2000)]; len(in) > 1; {
 			n := min(int(in[0]), len(in)-1)
