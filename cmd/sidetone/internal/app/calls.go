@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -154,10 +155,28 @@ func (cs *calls) open(q callRequest, base string) (callReply, error) {
 	reply := callReply{Call: c.info.ID, Pane: base + "/agent/" + c.info.Agent}
 	for i, addr := range s.Addrs() {
 		lq := q.Legs[i]
-		reply.Legs = append(reply.Legs, legReply{ID: lq.ID, Role: lq.Role, Address: addr.String(), Codec: lq.Codec})
-		c.located(lq.ID, addr.String(), lq.Codec)
+		reply.Legs = append(reply.Legs, legReply{ID: lq.ID, Role: lq.Role, Address: cs.announced(addr), Codec: lq.Codec})
+		c.located(lq.ID, cs.announced(addr), lq.Codec)
 	}
 	return reply, nil
+}
+
+// public is the address that others send RTP to; the zero value means the ports'
+// own.
+func (cs *calls) public() netip.Addr {
+	a, err := netip.ParseAddr(cs.env.cfg.Media.Public)
+	if err != nil { // it is empty: the configuration has been checked
+		return netip.Addr{}
+	}
+	return a
+}
+
+// announced is the address of a port as others are told it.
+func (cs *calls) announced(a netip.AddrPort) string {
+	if p := cs.public(); p.IsValid() {
+		a = netip.AddrPortFrom(p, a.Port())
+	}
+	return a.String()
 }
 
 // language is what the engines are told of a call's language: its own or the

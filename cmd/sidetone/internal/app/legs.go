@@ -57,7 +57,7 @@ func (a *App) postLeg(w http.ResponseWriter, r *http.Request) {
 		writeError(w, err)
 		return
 	}
-	reply, err := addLegTo(c, session, &q)
+	reply, err := a.calls.addLeg(c, session, &q)
 	if err != nil {
 		writeError(w, err)
 		return
@@ -65,7 +65,7 @@ func (a *App) postLeg(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, http.StatusCreated, reply)
 }
 
-func addLegTo(c *call, session *rtpfork.Session, q *legRequest) (legReply, error) {
+func (cs *calls) addLeg(c *call, session *rtpfork.Session, q *legRequest) (legReply, error) {
 	spec, err := q.spec()
 	if err != nil {
 		return legReply{}, err
@@ -79,8 +79,8 @@ func addLegTo(c *call, session *rtpfork.Session, q *legRequest) (legReply, error
 		sink.End(media.End{State: media.Refused, Reason: err.Error(), At: time.Now()}, media.LegStats{})
 		return legReply{}, err
 	}
-	c.located(q.ID, addr.String(), q.Codec)
-	return legReply{ID: q.ID, Role: q.Role, Address: addr.String(), Codec: q.Codec}, nil
+	c.located(q.ID, cs.announced(addr), q.Codec)
+	return legReply{ID: q.ID, Role: q.Role, Address: cs.announced(addr), Codec: q.Codec}, nil
 }
 
 // deleteLeg ends one leg of a running call; the call goes on.

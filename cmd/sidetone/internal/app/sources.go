@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"crypto/subtle"
 	"crypto/tls"
@@ -91,7 +92,7 @@ func newSources(cfg config.Config, host *calls, pool *port.Pool, log *slog.Logge
 		func() error { return s.addWHIP(cfg, host, secrets) },
 		func() error { return s.addAsterisk(host, guard) },
 		func() error { return s.addSIPREC(cfg, host, pool, allow) },
-		func() error { return s.addRTPEngine(cfg.Sources, host, pool) },
+		func() error { return s.addRTPEngine(cfg, host, pool) },
 	} {
 		if err = add(); err != nil {
 			return s, err
@@ -405,8 +406,8 @@ func (s *sources) addSIPREC(cfg config.Config, host *calls, pool *port.Pool, all
 		*a.to = addr
 	}
 	var err error
-	if c.Public != "" {
-		if o.Public, err = netip.ParseAddr(c.Public); err != nil {
+	if public := cmp.Or(c.Public, cfg.Media.Public); public != "" {
+		if o.Public, err = netip.ParseAddr(public); err != nil {
 			return fmt.Errorf("sources.siprec.public: %w", err)
 		}
 	}
@@ -450,7 +451,8 @@ func tlsConfig(c config.SIPREC) (*tls.Config, error) {
 }
 
 // addRTPEngine asks an rtpengine for the audio of its calls, when told to.
-func (s *sources) addRTPEngine(c config.Sources, host *calls, pool *port.Pool) error {
+func (s *sources) addRTPEngine(cfg config.Config, host *calls, pool *port.Pool) error {
+	c := cfg.Sources
 	if c.RTPEngine.NG == "" {
 		return nil
 	}
@@ -462,7 +464,7 @@ func (s *sources) addRTPEngine(c config.Sources, host *calls, pool *port.Pool) e
 	if s.ng, err = rtpengine.Dial(rtpengine.ClientConfig{Addr: addr, Log: log}); err != nil {
 		return fmt.Errorf("sources.rtpengine: %w", err)
 	}
-	if s.rtpengine, err = rtpengine.New(rtpengine.Config{Client: s.ng, Host: host, Pool: pool, Log: log}); err != nil {
+	if s.rtpengine, err = rtpengine.New(rtpengine.Config{Client: s.ng, Host: host, Pool: pool, Addr: host.public(), Log: log}); err != nil {
 		return fmt.Errorf("sources.rtpengine: %w", err)
 	}
 	s.routes["POST /v1/rtpengine"] = http.HandlerFunc(s.subscribe)

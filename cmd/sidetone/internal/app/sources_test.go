@@ -256,15 +256,16 @@ func TestJoin(t *testing.T) {
 	}
 }
 
-// TestLegs adds a leg to a running call and takes it away again.
+// TestLegs adds a leg to a running call and takes it away again. The addresses
+// are those that others reach.
 func TestLegs(t *testing.T) {
-	r := host(t, nil)
+	r := host(t, func(c *config.Config) { c.Media.Public = "192.0.2.7" })
 	var opened callReply
 	if st := r.do(t, "POST", "/v1/calls", `{"call":"l","agent":"ann","legs":[{"role":"customer","codec":"auto"}]}`, &opened); st != 201 || opened.Legs[0].Codec != autoCodec {
 		t.Fatalf("%d %+v", st, opened)
 	}
 	var added legReply
-	if st := r.do(t, "POST", "/v1/calls/l/legs", `{"id":"agent-2","role":"agent","codec":"G722"}`, &added); st != 201 || added.Address == "" {
+	if st := r.do(t, "POST", "/v1/calls/l/legs", `{"id":"agent-2","role":"agent","codec":"G722"}`, &added); st != 201 || !strings.HasPrefix(added.Address, "192.0.2.7:") || !strings.HasPrefix(opened.Legs[0].Address, "192.0.2.7:") {
 		t.Fatalf("%d %+v", st, added)
 	}
 	if rec := r.call(t, "l"); len(rec.Legs) != 2 || rec.Legs[1].Codec != added.Codec {

@@ -45,6 +45,7 @@ type Server struct {
 // Media is the RTP side.
 type Media struct {
 	Host           string        `yaml:"host"`
+	Public         string        `yaml:"public"`
 	FirstPort      int           `yaml:"first_port"`
 	LastPort       int           `yaml:"last_port"`
 	MaxCalls       int           `yaml:"max_calls"`
@@ -134,6 +135,12 @@ func (c *Config) Validate() error {
 	}
 	if _, err := netip.ParseAddr(c.Media.Host); err != nil {
 		bad("media.host", "%q is not an IP address", c.Media.Host)
+	}
+	if a, err := netip.ParseAddr(c.Media.Public); c.Media.Public != "" && (err != nil || a.IsUnspecified()) {
+		bad("media.public", "%q is not an IP address that others can send to", c.Media.Public)
+	}
+	if a, err := netip.ParseAddr(c.Media.Host); err == nil && a.IsUnspecified() && c.Media.Public == "" {
+		bad("media.public", "media.host is %v, all addresses: say which one others send to", a)
 	}
 	if c.Media.FirstPort < 0 || c.Media.LastPort > 65535 || c.Media.FirstPort > c.Media.LastPort {
 		bad("media.first_port", "ports %d to %d are no range within 0 to 65535", c.Media.FirstPort, c.Media.LastPort)
