@@ -305,3 +305,37 @@ func TestNewRefuses(t *testing.T) {
 		}
 	}
 }
+
+// TestFormats opens legs in other codecs than G.711.
+func TestFormats(t *testing.T) {
+	m := manager(t, nil)
+	for _, c := range []struct {
+		spec LegSpec
+		path string // what the leg's error or description has
+		fail bool
+	}{
+		{LegSpec{Format: codec.Format{Encoding: "opus", Clock: 48000, Channels: 2}}, "RTP(107, 48000 Hz) -> jitter -> opus -> frames", false},
+		{LegSpec{Format: codec.Format{Encoding: "opus", Clock: 48000, Channels: 2}, PayloadType: 111}, "RTP(111, 48000 Hz)", false},
+		{LegSpec{Format: codec.Format{Encoding: "G722", Clock: 8000}}, "RTP(9, 8000 Hz) -> jitter -> G722 -> frames", false},
+		{LegSpec{Format: codec.Format{Encoding: "L16", Clock: 16000}}, "RTP(118, 16000 Hz) -> jitter -> L16/16000 -> frames", false},
+		{LegSpec{Format: codec.Format{Encoding: "L16", Clock: 8000}}, "no payload type of its own", true},
+		{LegSpec{Format: codec.Format{Encoding: "G729", Clock: 8000}}, "cannot decode G729/8000", true},
+	} {
+		c.spec.Leg.ID = "a"
+		s, err := m.Open(media.Call{ID: "call"}, []LegSpec{c.spec}, func(int) media.LegSink { return &recorder{} }, func(media.End) {})
+		if c.fail {
+			if err == nil || !strings.Contains(err.Error(), c.path) {
+				t.Errorf("%+v: %v, want %q", c.spec, err, c.path)
+			}
+			continue
+		}
+		if err != nil {
+			t.Errorf("%+v: %v", c.spec, err)
+			continue
+		}
+		if got := s.ports[0].String(); !strings.Contains(got, c.path) {
+			t.Errorf("%+v is received as %s, want %q", c.spec, got, c.path)
+		}
+		s.End(media.End{State: media.Ended})
+	}
+}
