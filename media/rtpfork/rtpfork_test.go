@@ -333,7 +333,7 @@ func TestFormats(t *testing.T) {
 			t.Errorf("%+v: %v", c.spec, err)
 			continue
 		}
-		if got := s.ports[0].String(); !strings.Contains(got, c.path) {
+		if got := s.legs[0].port.String(); !strings.Contains(got, c.path) {
 			t.Errorf("%+v is received as %s, want %q", c.spec, got, c.path)
 		}
 		s.End(media.End{State: media.Ended})
