@@ -28,8 +28,8 @@ var ErrNoPort = errors.New("no free RTP port")
 type PoolConfig struct {
 	// Host is the local address.
 	Host netip.Addr
-	// Min and Max bound the range, both included. Zeros leave the choice to the
-	// kernel.
+	// Min and Max bound the range, both included. RTCP is on odd ports, so an
+	// even Max has its own one beyond. Zeros leave the choice to the kernel.
 	Min, Max uint16
 	// ReadBuffer is what is asked of the kernel for each socket, in bytes.
 	ReadBuffer int
