@@ -432,6 +432,27 @@ func TestRetransmissions(t *testing.T) {
 		}
 		eventually(t, "no session", func() bool { return s.Sessions() == 0 })
 	})
+	t.Run("an ACK that comes after the next INVITE", func(t *testing.T) {
+		s, h := serve(t, nil, func(tm *timing) { tm.t1, tm.ack = 20*time.Millisecond, 2*time.Second })
+		c := dial(t, s, "UDP")
+		m := c.ask("INVITE", multipart, usual)
+		_, c.to, _ = strings.Cut(m.get("to"), ";tag=")
+		late := c.compose("ACK", "", "")
+		c.begin("application/sdp", offer(2, "1 inactive", "2 sendonly"))
+		c.write(late)
+		eventually(t, "the end of the retransmissions", func() bool {
+			for len(c.responses) > 0 {
+				<-c.responses
+			}
+			time.Sleep(200 * time.Millisecond)
+			return len(c.responses) == 0
+		})
+		if s.Sessions() != 1 {
+			t.Error("the session has ended")
+		}
+		c.bye()
+		h.call(t, 0).ended(t, media.Ended, "")
+	})
 	t.Run("1.11.13 BYE before ACK", func(t *testing.T) {
 		s, h := serve(t, nil, nil)
 		c := dial(t, s, "UDP")

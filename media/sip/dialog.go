@@ -95,7 +95,7 @@ func (s *Server) reinvite(req *sip.Request, tx sip.ServerTransaction) {
 		return
 	}
 	res := d.ok(req, body)
-	d.acked, d.ackSeq = make(chan struct{}), req.CSeq().SeqNo
+	d.acks[req.CSeq().SeqNo] = make(chan struct{})
 	d.mu.Unlock()
 	s.accept(d, tx, res)
 }
@@ -138,15 +138,12 @@ func (s *Server) onAck(req *sip.Request, _ sip.ServerTransaction) {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if req.CSeq().SeqNo != d.ackSeq || d.ended {
+	acked := d.acks[req.CSeq().SeqNo]
+	if acked == nil || d.ended {
 		return
 	}
-	select {
-	case <-d.acked:
-		return
-	default:
-		close(d.acked)
-	}
+	delete(d.acks, req.CSeq().SeqNo)
+	close(acked)
 	if d.pending {
 		d.pending = false
 		if err := d.answered(req); err != nil {

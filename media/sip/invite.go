@@ -192,7 +192,7 @@ func (s *Server) newSession(req *sip.Request, id initialID) *session {
 		log: s.log.With("sip_call_id", id.call),
 		ask: make(chan ending, 1), done: make(chan struct{}),
 		to: req.From().Value(), from: req.To().Value() + ";tag=" + local,
-		localSeq: 0, rec: &siprec.Recording{}, acked: make(chan struct{}),
+		localSeq: 0, rec: &siprec.Recording{}, acks: map[uint32]chan struct{}{},
 	}
 	d.siprec = slices.Contains(tokens(req, "Require", "Supported", "k"), "siprec")
 	if source, err := netip.ParseAddrPort(req.Source()); err == nil {
@@ -228,7 +228,7 @@ func (d *session) take(req *sip.Request, offer *sdp.Session, doc *siprec.Metadat
 		return refuse(500, 0, err.Error())
 	}
 	d.last = d.ok(req, body)
-	d.ackSeq = req.CSeq().SeqNo
+	d.acks[req.CSeq().SeqNo] = make(chan struct{})
 	return nil
 }
 
@@ -303,8 +303,14 @@ func (d *session) ok(req *sip.Request, body *sdp.Session) *sip.Response {
 // (RFC 3261, section 13.3.1.4).
 func (s *Server) accept(d *session, tx sip.ServerTransaction, res *sip.Response) {
 	d.mu.Lock()
-	acked := d.acked
+	seq := res.CSeq().SeqNo
+	acked := d.acks[seq]
 	d.mu.Unlock()
+	defer func() {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		delete(d.acks, seq)
+	}()
 	if err := s.respond(tx, res); err != nil {
 		s.log.Warn("a SIP response could not be sent", "status", 200, "error", err)
 	}

@@ -56,12 +56,12 @@ type session struct {
 	answer  *sdp.Session
 	lines   []*line // by m-line; nil where none is open
 	local   sdp.Local
-	pending bool          // an offer of ours waits for its answer in the ACK
-	acked   chan struct{} // closed by the ACK of the newest 200
-	ackSeq  uint32
-	last    *sip.Response // to the INVITE
-	timer   interval
-	fresh   time.Time // when the timer was last set
+	pending bool // an offer of ours waits for its answer in the ACK
+	// acks are closed by the ACKs of our 200s that are still to come, by CSeq.
+	acks  map[uint32]chan struct{}
+	last  *sip.Response // to the INVITE
+	timer interval
+	fresh time.Time // when the timer was last set
 }
 
 // remote is what the other side allows.
