@@ -59,8 +59,12 @@ const (
 )
 
 // PayloadType is the payload type of a format where nobody has signalled one:
-// the static one of RFC 3551, or that of Asterisk for Opus and L16/16000.
+// the static one of RFC 3551, or that of Asterisk for Opus and L16/16000. Its error
+// is an *UnsupportedError where the format cannot be decoded.
 func PayloadType(f Format) (uint8, error) {
+	if fault := f.fault(); fault != "" {
+		return 0, &UnsupportedError{f, fault}
+	}
 	name := Name(f)
 	for _, pt := range []uint8{g711.PayloadTypeMuLaw, g711.PayloadTypeALaw, g722.PayloadType, stereo44, mono44} {
 		if s, ok := Static(pt); ok && Name(s) == name {
