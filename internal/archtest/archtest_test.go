@@ -17,6 +17,7 @@ func house() Rules {
 			"media/webrtc/whip", "media/webrtc/red",
 			"asr", "asr/vad", "asr/text", "asr/written", "asr/stable", "asr/failover", "asr/whisper/model/...", "asr/whisper/opinion",
 			"guidance", "guidance/intent", "guidance/playbook",
+			"cmd/sidetone/internal/doctor", "cmd/sidetone/internal/capture",
 			"bench", "bench/wer", "bench/nonspeech",
 			"internal/pcm", "internal/dsp", "internal/nn", "internal/wav", "internal/tensor", "internal/safetensors", "internal/torchfile",
 		},

@@ -8,6 +8,7 @@ package doctor
 import (
 	"bytes"
 	"cmp"
+	"encoding/binary"
 	"fmt"
 	"maps"
 	"math"
@@ -15,6 +16,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/pion/rtp"
 
@@ -31,6 +33,17 @@ const (
 	maxStreams = 1000
 	// enough is how many packets make a stream worth a word.
 	enough = 5
+	// maxFormats and maxSteps bound what is remembered of announcements, and of
+	// each stream's steps and sizes.
+	maxFormats = 10_000
+	maxSteps   = 200
+	// maxStep is the longest step of a timestamp that is taken for one packet's:
+	// 120 ms at 48 kHz.
+	maxStep = 5760 + 1
+	// maxText bounds what is quoted of a message, in bytes.
+	maxText = 300
+	// maxSamples is what the largest datagram can decode to: two for each byte.
+	maxSamples = 2 << 16
 )
 
 // Watch gathers what arrives. It is for one goroutine.
@@ -38,12 +51,23 @@ type Watch struct {
 	streams map[key]*Stream
 	// formats are the payload formats that SIP messages announced, by the port
 	// that they were announced for and the payload type.
-	formats  map[announced]codec.Format
+	formats map[announced]codec.Format
+	// given are those that the user says; they hold against everybody else's.
+	given    map[uint8]codec.Format
+	samples  []int16
 	signals  []Signal
 	kinds    map[string]int
 	total    int
 	overflow int
 }
+
+const (
+	stun = "STUN (ICE connectivity checks)"
+	// stunCookie is RFC 8489's, dtlsVersion the first byte of the version of
+	// DTLS 1.0 to 1.3.
+	stunCookie  = 0x2112a442
+	dtlsVersion = 254
+)
 
 type key struct {
 	from, to netip.AddrPort
@@ -57,7 +81,10 @@ type announced struct {
 
 // New begins to watch.
 func New() *Watch {
-	return &Watch{streams: map[key]*Stream{}, formats: map[announced]codec.Format{}, kinds: map[string]int{}}
+	return &Watch{
+		streams: map[key]*Stream{}, formats: map[announced]codec.Format{}, given: map[uint8]codec.Format{},
+		kinds: map[string]int{}, samples: make([]int16, maxSamples),
+	}
 }
 
 // Stream is the packets of one RTP source.
@@ -83,7 +110,9 @@ type Stream struct {
 	dec     codec.Codec
 	decType uint8
 	meter   level.Meter
-	samples []int16
+	// ticks of the sender's clock went by in the time elapsed.
+	ticks   uint64
+	elapsed time.Duration
 	swapped [2]float64 // mean steps of the samples as they are, and with bytes swapped
 	failed  int
 }
@@ -106,9 +135,11 @@ func (w *Watch) Push(b []byte, from, to netip.AddrPort, at time.Time) {
 	case isSIP(b):
 		w.kinds["SIP"]++
 		w.sip(b, from)
-	case b[0] <= 3:
-		w.kinds["STUN (ICE connectivity checks)"]++
-	case b[0] >= 20 && b[0] <= 63:
+	case len(bytes.Trim(b, "\r\n\x00")) == 0:
+		w.kinds["keep-alives"]++
+	case len(b) >= 20 && b[0] <= 3 && binary.BigEndian.Uint32(b[4:]) == stunCookie:
+		w.kinds[stun]++
+	case len(b) >= 13 && b[0] >= 20 && b[0] <= 63 && b[1] == dtlsVersion:
 		w.kinds["DTLS"]++
 	case len(b) >= 8 && b[0]>>6 == 2 && b[1] >= 192 && b[1] <= 223:
 		w.kinds["RTCP"]++
@@ -131,9 +162,16 @@ func (w *Watch) rtp(p *rtp.Packet, from, to netip.AddrPort, at time.Time) {
 			w.overflow++
 			return
 		}
+		// Until a payload can be decoded only its sequence numbers count.
+		flow, err := rtpflow.New(rtpflow.Config{Clock: 8000, Rate: 8000})
+		if err != nil {
+			w.overflow++
+			return
+		}
 		s = &Stream{
+			flow: flow,
 			From: from, To: to, SSRC: p.SSRC, First: at, watch: w,
-			types: map[uint8]int{}, sizes: map[int]int{}, steps: map[uint32]int{}, samples: make([]int16, 48_000),
+			types: map[uint8]int{}, sizes: map[int]int{}, steps: map[uint32]int{},
 		}
 		w.streams[k] = s
 	}
@@ -142,19 +180,22 @@ func (w *Watch) rtp(p *rtp.Packet, from, to netip.AddrPort, at time.Time) {
 
 func (s *Stream) take(p *rtp.Packet, at time.Time) {
 	if s.Packets > 0 && p.SequenceNumber == s.seq+1 && s.types[p.PayloadType] > 0 {
-		s.steps[p.Timestamp-s.stamp]++
+		step := p.Timestamp - s.stamp
+		count(s.steps, step)
+		if apart := at.Sub(s.Last); step < maxStep && apart > 0 {
+			s.ticks += uint64(step)
+			s.elapsed += apart
+		}
 	}
 	s.seq, s.stamp = p.SequenceNumber, p.Timestamp
 	s.Packets++
 	s.Last = at
 	s.types[p.PayloadType]++
-	s.sizes[len(p.Payload)]++
+	count(s.sizes, len(p.Payload))
 
 	f, known := s.watch.format(s.To.Port(), p.PayloadType)
 	if !known || f.Kind() != codec.Audio {
-		if s.flow != nil {
-			s.flow.Skip(p.SequenceNumber)
-		}
+		s.flow.Skip(p.SequenceNumber)
 		return
 	}
 	if s.dec == nil || s.decType != p.PayloadType {
@@ -164,23 +205,26 @@ func (s *Stream) take(p *rtp.Packet, at time.Time) {
 			return
 		}
 		s.dec, s.decType = d, p.PayloadType
-		if s.flow == nil {
-			if s.flow, err = rtpflow.New(rtpflow.Config{Clock: f.Clock, Rate: d.Rate()}); err != nil {
-				s.failed++
-				return
-			}
-		}
+		s.flow.Retime(f.Clock, d.Rate(), 0)
 	}
 	n := s.dec.Samples(p.Payload)
 	s.flow.Media(rtpflow.Packet{Seq: p.SequenceNumber, Timestamp: p.Timestamp, Marker: p.Marker, Samples: n, At: at})
-	n, err := s.dec.Decode(s.samples, p.Payload)
+	x := s.watch.samples
+	n, err := s.dec.Decode(x, p.Payload)
 	if err != nil || n == 0 {
 		s.failed++
 		return
 	}
-	s.meter.Add(s.samples[:n])
+	s.meter.Add(x[:n])
 	if strings.EqualFold(f.Encoding, "L16") {
-		s.order(s.samples[:n])
+		s.order(x[:n])
+	}
+}
+
+// count adds one to a number's count, unless there are too many numbers.
+func count[K comparable](m map[K]int, k K) {
+	if _, ok := m[k]; ok || len(m) < maxSteps {
+		m[k]++
 	}
 }
 
@@ -196,25 +240,58 @@ func (s *Stream) order(x []int16) {
 
 // format is what a payload type stands for at a port.
 func (w *Watch) format(port uint16, pt uint8) (codec.Format, bool) {
+	if f, ok := w.given[pt]; ok {
+		return f, true
+	}
 	if f, ok := w.formats[announced{port, pt}]; ok {
 		return f, true
 	}
 	if f, ok := w.formats[announced{0, pt}]; ok {
 		return f, true
 	}
-	switch f, ok := codec.Static(pt); {
-	case ok:
+	if f, ok := codec.Static(pt); ok {
 		return f, true
-	case pt == 13 || pt == 19:
-		return codec.Format{Encoding: "CN", Clock: 8000}, true
-	case pt == 101:
-		return codec.Format{Encoding: "telephone-event", Clock: 8000}, true
 	}
-	return codec.Format{}, false
+	f := codec.Format{Clock: 8000}
+	switch pt { // RFC 3551, table 4
+	case 3:
+		f.Encoding = "GSM"
+	case 4:
+		f.Encoding = "G723"
+	case 15:
+		f.Encoding = "G728"
+	case 18:
+		f.Encoding = "G729"
+	case 13, 19:
+		f.Encoding = "CN"
+	case 101:
+		f.Encoding = "telephone-event"
+	default:
+		return f, false
+	}
+	return f, true
 }
 
-// Announce says what a payload type stands for wherever nothing else was said.
-func (w *Watch) Announce(pt uint8, f codec.Format) { w.formats[announced{0, pt}] = f }
+// Announce says what a payload type stands for, whatever SIP messages say.
+func (w *Watch) Announce(pt uint8, f codec.Format) { w.given[pt] = f }
+
+// learn remembers an announcement.
+func (w *Watch) learn(a announced, f codec.Format) {
+	if _, known := w.formats[a]; known || len(w.formats) < maxFormats {
+		w.formats[a] = f
+	}
+}
+
+// Events is the payload type of telephone events at a port; ok is false where
+// nobody said it.
+func (w *Watch) Events(port uint16) (pt uint8, ok bool) {
+	for pt := range uint8(128) {
+		if f, known := w.format(port, pt); known && pt != 101 && f.Kind() == codec.Events {
+			return pt, true
+		}
+	}
+	return 0, false
+}
 
 // Streams are those that are worth a word, in the order in which they began.
 func (w *Watch) Streams() []*Stream {
@@ -253,13 +330,8 @@ func (s *Stream) Quality() media.Quality {
 	return q
 }
 
-// Flow is how its packets came; ok is false where they could not be read.
-func (s *Stream) Flow() (f rtpflow.Stats, ok bool) {
-	if s.flow == nil {
-		return f, false
-	}
-	return s.flow.Stats(), true
-}
+// Flow is how its packets came. Jitter is known only where they can be decoded.
+func (s *Stream) Flow() rtpflow.Stats { return s.flow.Stats() }
 
 // isSIP tells a SIP message by its first line.
 func isSIP(b []byte) bool {
@@ -282,16 +354,36 @@ func (w *Watch) sip(b []byte, from netip.AddrPort) {
 		return ""
 	}
 	first, _, _ := strings.Cut(lines[0], ";")
-	s := Signal{From: from, Line: first}
+	s := Signal{From: from, Line: plain(first)}
 	if len(body) > 0 {
 		s.Notes = w.body(field("Content-Type", "c"), body)
 	}
 	if strings.HasPrefix(first, "INVITE ") && !strings.Contains(strings.ToLower(field("Require")), "siprec") && !bytes.Contains(body, []byte("recording")) {
 		s.Notes = append(s.Notes, "This INVITE does not ask for a recording (no Require: siprec, no metadata): it is an ordinary call. Point the SBC's session recording here, not its routing.")
 	}
+	if strings.HasPrefix(first, "INVITE ") && strings.Contains(strings.ToLower(field("Require")), "siprec") && !bytes.Contains(body, []byte("recording")) {
+		s.Notes = append(s.Notes, "It asks for a recording (Require: siprec) and has no recording metadata: the roles have to be guessed. Turn on the SBC's metadata (application/rs-metadata+xml, RFC 7865).")
+	}
+	for i, n := range s.Notes {
+		s.Notes[i] = plain(n)
+	}
 	if len(w.signals) < maxStreams {
 		w.signals = append(w.signals, s)
 	}
+}
+
+// plain makes a text of a stranger's harmless on a terminal, and short.
+func plain(s string) string {
+	s = strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return '?'
+	}, s)
+	if len(s) <= maxText {
+		return s
+	}
+	return strings.ToValidUTF8(s[:maxText], "") + "..."
 }
 
 func (w *Watch) body(kind string, body []byte) (notes []string) {
@@ -305,7 +397,7 @@ func (w *Watch) body(kind string, body []byte) (notes []string) {
 			return []string{fmt.Sprintf("Its session description cannot be read: %v.", err)}
 		}
 		for i := range d.Media {
-			notes = append(notes, w.line(i, &d.Media[i]))
+			notes = append(notes, w.line(i, &d.Media[i])...)
 		}
 	}
 	if b.Metadata != nil {
@@ -321,61 +413,79 @@ func (w *Watch) body(kind string, body []byte) (notes []string) {
 	return notes
 }
 
-// line says what an m-line offers and remembers its payload types.
-func (w *Watch) line(i int, m *sdp.Media) string {
+// line says what an m-line offers, and remembers its payload types.
+func (w *Watch) line(i int, m *sdp.Media) []string {
 	var names []string
 	usable := false
 	for _, c := range m.Codecs {
-		f := codec.Format{Encoding: c.Name, Clock: c.Clock, Channels: c.Channels}
-		w.formats[announced{uint16(m.Port), c.PayloadType}] = f
+		if c.Name == "" {
+			names = append(names, fmt.Sprintf("payload type %d without a=rtpmap", c.PayloadType))
+			continue
+		}
+		// A copy, so that it does not keep the message.
+		f := codec.Format{Encoding: strings.Clone(c.Name), Clock: c.Clock, Channels: c.Channels}
+		w.learn(announced{uint16(m.Port), c.PayloadType}, f)
 		if _, static := codec.Static(c.PayloadType); !static {
-			w.formats[announced{0, c.PayloadType}] = f
+			w.learn(announced{0, c.PayloadType}, f)
 		}
 		names = append(names, codec.Name(f))
 		usable = usable || codec.Decodable(f)
 	}
-	text := fmt.Sprintf("Line %d: %s %s port %d, %v, label %q, %s.", i+1, m.Kind, m.Proto, m.Port, m.Direction, m.Label, strings.Join(names, ", "))
+	text := fmt.Sprintf("Line %d: %s %s port %d, %v", i+1, m.Kind, m.Proto, m.Port, m.Direction)
+	if m.Label != "" {
+		text += fmt.Sprintf(", label %q", m.Label)
+	}
+	text = plain(text + ": " + cmp.Or(strings.Join(names, ", "), "no codec") + ".")
 	switch {
 	case m.Kind != "audio" || m.Port == 0:
 	case !usable:
-		text += " None of these codecs can be decoded: allow PCMU or PCMA on the recording side."
+		return []string{text, "None of these codecs can be decoded: allow PCMU, PCMA, G722 or opus on the recording side."}
 	case strings.Contains(m.Proto, "SAVP") && len(m.Crypto) == 0 && m.Fingerprint == "":
-		text += " SRTP without a key: the line cannot be decrypted."
+		return []string{text, "This is SRTP without a key (no a=crypto): its audio cannot be decrypted. Have the SBC send a=crypto lines (SDES), or plain RTP (RTP/AVP)."}
 	}
-	return text
+	return []string{text}
 }
 
 // duration of a stream.
 func (s *Stream) duration() time.Duration { return s.Last.Sub(s.First) }
 
+// clock is the rate of the timestamps in Hz: the format's, or for an unknown one
+// that which the arrivals come closest to.
+func (s *Stream) clock() int {
+	if s.Known && s.Format.Clock > 0 {
+		return s.Format.Clock
+	}
+	if s.elapsed <= 0 {
+		return 8000
+	}
+	measured := float64(s.ticks) / s.elapsed.Seconds()
+	return slices.MinFunc([]int{8000, 16000, 24000, 32000, 44100, 48000}, func(a, b int) int {
+		return cmp.Compare(math.Abs(math.Log(measured/float64(a))), math.Abs(math.Log(measured/float64(b))))
+	})
+}
+
 // packetTime is the audio in one packet, by the step of the timestamps that most
 // packets have.
 func (s *Stream) packetTime() time.Duration {
-	clock := s.Format.Clock
-	if clock == 0 {
-		clock = 8000
-	}
-	best, step := 0, uint32(0)
-	for _, v := range slices.Sorted(maps.Keys(s.steps)) {
-		if s.steps[v] > best {
-			best, step = s.steps[v], v
-		}
-	}
-	if step > uint32(clock) {
+	step := common(s.steps)
+	if step >= maxStep {
 		return 0
 	}
-	return time.Duration(step) * time.Second / time.Duration(clock)
+	return time.Duration(step) * time.Second / time.Duration(s.clock())
 }
 
 // size is the payload that most packets have.
-func (s *Stream) size() int {
-	best, size := 0, 0
-	for _, v := range slices.Sorted(maps.Keys(s.sizes)) {
-		if s.sizes[v] > best {
-			best, size = s.sizes[v], v
+func (s *Stream) size() int { return common(s.sizes) }
+
+// common is what was counted most often, the smaller of two.
+func common[K cmp.Ordered](m map[K]int) (most K) {
+	best := 0
+	for _, v := range slices.Sorted(maps.Keys(m)) {
+		if m[v] > best {
+			best, most = m[v], v
 		}
 	}
-	return size
+	return most
 }
 
 // ms writes a time in milliseconds.

@@ -3,7 +3,7 @@ package doctor
 import (
 	"fmt"
 	"io"
-	"math"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -21,12 +21,15 @@ func (s *Stream) Findings(now time.Time) (out []Finding) {
 	}
 	ptime, q := s.packetTime(), s.Quality()
 	switch {
-	case !s.Known && guess(s.size(), ptime) != "":
-		add(fmt.Sprintf("Tell the doctor and the call's leg what it is, such as --codec %d=%s.", s.PayloadType, guess(s.size(), ptime)),
-			"Payload type %d is dynamic and nobody said what it is; %d bytes every %s would fit %s.", s.PayloadType, s.size(), ms(ptime), guess(s.size(), ptime))
+	case !s.Known && s.guess(ptime) != "":
+		add(fmt.Sprintf("Look again with --codec %d=%[2]s. If that is it, open the leg at the server with \"codec\":\"%[2]s\" and \"payload_type\":%[1]d.", s.PayloadType, s.guess(ptime)),
+			"Nobody said what payload type %d is; %d bytes every %s would fit %s.", s.PayloadType, s.size(), ms(ptime), s.guess(ptime))
 	case !s.Known:
-		add(fmt.Sprintf("Look up the codec in the SDP of the call, and give it by --codec %d=NAME/CLOCK.", s.PayloadType),
-			"Payload type %d is dynamic and nobody said what it is.", s.PayloadType)
+		add(fmt.Sprintf("Look up the codec in the SDP of the call (a=rtpmap:%[1]d), and give it as --codec %[1]d=NAME/CLOCK.", s.PayloadType),
+			"Nobody said what payload type %d is.", s.PayloadType)
+	case !codec.Decodable(s.Format):
+		add("Have the PBX or SBC send PCMU, PCMA, G722 or opus on this fork; most can transcode.",
+			"Sidetone cannot decode %s.", codec.Name(s.Format))
 	case s.encrypted(q.Level, ptime):
 		add("Let the SBC fork plain RTP, or give Sidetone the keys: SIPREC's SDP carries them in a=crypto (SDES).",
 			"This is likely SRTP: %d bytes a packet where %s has %d, and what decodes is noise.", s.size(), s.Format.Encoding, s.plainSize(ptime))
@@ -35,12 +38,13 @@ func (s *Stream) Findings(now time.Time) (out []Finding) {
 	case s.failed > s.Packets/10:
 		add("Compare the codec that the sender uses with the one that was announced.", "%d of %d packets cannot be decoded as %s.", s.failed, s.Packets, codec.Name(s.Format))
 	case s.dec != nil && q.SpeechFrames == 0:
-		add("Check which leg and direction the PBX forks, and that the caller is not muted or on hold.",
+		add("Check which leg and direction the PBX forks, and that nobody is muted or on hold there.",
 			"Only silence arrives.")
 	case s.dec != nil && q.Level < -45:
-		add("Raise the gain of this leg on the PBX; recognition wants speech at about -25 dBFS.", "Speech is very quiet: %.0f dBFS.", q.Level)
+		add(fmt.Sprintf("Raise the gain of this leg on the PBX by about %.0f dB; recognition wants speech at about -25 dBFS. If nobody spoke, look again while somebody does.", -25-q.Level),
+			"Speech is very quiet: %.0f dBFS.", q.Level)
 	case q.Clipped > uint64(s.Packets)/2:
-		add("Lower the gain of this leg on the PBX.", "%d samples are cut off at full scale: the audio is distorted.", q.Clipped)
+		add("Lower the gain of this leg on the PBX, or that of the trunk before it, by 6 dB or more.", "%d samples are cut off at full scale: the audio is distorted.", q.Clipped)
 	}
 	out = append(out, s.network(ptime)...)
 	if quiet := now.Sub(s.Last); quiet > time.Second {
@@ -54,10 +58,7 @@ func (s *Stream) network(ptime time.Duration) (out []Finding) {
 	add := func(advice, format string, args ...any) {
 		out = append(out, Finding{fmt.Sprintf(format, args...), advice})
 	}
-	f, ok := s.Flow()
-	if !ok {
-		return nil
-	}
+	f := s.Flow()
 	if lost := share(f.Lost, f.Received+f.Lost); lost >= 1 {
 		add("Look for a congested link, a wrong duplex setting or a firewall that limits rates; from 3 % on, words get lost.", "%.1f %% of the packets are lost.", lost)
 	}
@@ -71,11 +72,11 @@ func (s *Stream) network(ptime time.Duration) (out []Finding) {
 		add("Is the mirror port or the fork set up twice?", "%d packets came twice.", f.Duplicate)
 	}
 	if f.Jumps > 2 || f.Restarts > 2 {
-		add("The sender starts its clock anew, as at transfers; words at these points may be torn.", "Timestamps jumped %d times, sequence numbers started anew %d times.", f.Jumps, f.Restarts)
+		add("A sender does so at transfers and announcements, and words may be torn there. If there were none, look for two senders behind one SSRC.", "Timestamps jumped %d times, sequence numbers started anew %d times.", f.Jumps, f.Restarts)
 	}
 	if ptime > 0 && s.duration() > 2*time.Second {
 		want := float64(time.Second) / float64(ptime)
-		got := float64(s.Packets-1) / s.duration().Seconds()
+		got := float64(f.Received-1) / s.duration().Seconds()
 		if got > 1.1*want {
 			add("Do two senders share this SSRC, or does the sender run too fast?", "%.0f packets a second arrive where %.0f are audio in real time.", got, want)
 		}
@@ -107,21 +108,22 @@ func (s *Stream) encrypted(level float64, ptime time.Duration) bool {
 	return ptime > 0 && (tag == 10 || tag == 4 || tag == 16) && level > -20
 }
 
-// guess names a codec that fits a payload's size and length.
-func guess(size int, ptime time.Duration) string {
+// guess names a codec that fits a payload's size and length, or nothing.
+func (s *Stream) guess(ptime time.Duration) string {
 	if ptime == 0 {
 		return ""
 	}
-	rate := math.Round(float64(size) / ptime.Seconds())
+	clock := s.clock()
+	rate := float64(s.size()) / ptime.Seconds()
 	switch {
-	case rate == 8000:
-		return "PCMU/8000"
-	case rate == 16000:
-		return "L16/8000"
-	case rate == 32000:
-		return "L16/16000"
-	case rate > 500 && rate < 8000:
-		return "opus/48000/2"
+	case clock == 8000 && rate == 8000:
+		return "PCMU"
+	case rate == 2*float64(clock):
+		return fmt.Sprintf("L16/%d", clock)
+	case rate == 4*float64(clock):
+		return fmt.Sprintf("L16/%d/2", clock)
+	case clock == 48000 && rate < 16000:
+		return "opus"
 	}
 	return ""
 }
@@ -141,7 +143,7 @@ func (w *Watch) Write(out io.Writer, where string, until time.Time) error {
 			fmt.Fprintf(&b, "  -> %s\n", a)
 		}
 	} else {
-		fmt.Fprintf(&b, "%d datagrams at %s:", w.total, where)
+		fmt.Fprintf(&b, "What arrived at %s:", where)
 		names := make([]string, 0, len(w.kinds))
 		for k := range w.kinds {
 			names = append(names, k)
@@ -181,8 +183,10 @@ func (s *Stream) write(b *strings.Builder, until time.Time) {
 	if p := s.packetTime(); p > 0 {
 		fmt.Fprintf(b, ", %s each, %d bytes", ms(p), s.size())
 	}
-	if f, ok := s.Flow(); ok {
-		fmt.Fprintf(b, "; %d lost, %d out of order, jitter %s", f.Lost, f.Reordered, ms(f.Jitter))
+	f := s.Flow()
+	fmt.Fprintf(b, "; %d lost, %d out of order", f.Lost, f.Reordered)
+	if s.dec != nil {
+		fmt.Fprintf(b, ", jitter %s", ms(f.Jitter))
 	}
 	if q := s.Quality(); q.SpeechFrames > 0 {
 		fmt.Fprintf(b, "; speech at %.0f dBFS", q.Level)
@@ -204,19 +208,25 @@ func (w *Watch) writeRest(b *strings.Builder, streams []*Stream) {
 	}
 	switch {
 	case len(streams) > 0:
-	case w.kinds["DTLS"] > 0 || w.kinds["STUN (ICE connectivity checks)"] > 0:
-		b.WriteString("\n! Somebody tries WebRTC here: it has to begin with an offer to POST /v1/whip, which names the port to use.\n")
+	case w.kinds["DTLS"] > 0 || w.kinds[stun] > 0:
+		b.WriteString("\n! Somebody tries WebRTC here.\n  -> It has to begin with an offer to POST /v1/whip, whose answer names the port to use.\n")
 	case w.kinds["RTP"] > 0:
-		fmt.Fprintf(b, "\n! There is RTP, but no source sent as many as %d packets.\n", enough)
+		fmt.Fprintf(b, "\n! There is RTP, but no source sent as many as %d packets.\n  -> Look for longer (--for 1m), during a call.\n", enough)
 	case w.kinds["RTCP"] > 0:
-		b.WriteString("\n! Only RTCP arrives: is this the port after the one for RTP?\n")
+		b.WriteString("\n! Only RTCP arrives.\n  -> Is this the port after the one for RTP? Look at the even port before it. If it is the right one, the sender holds its audio back: is the call on hold, or its direction recvonly?\n")
+	case w.kinds["SIP"] > 0:
+		b.WriteString("\n! There is SIP, but no audio.\n  -> The doctor answers nothing, so no audio can follow its own look at a SIP port: run the server with sip enabled, capture its ports with tcpdump, and give the file.\n")
+	case w.kinds["keep-alives"] > 0:
+		b.WriteString("\n! Only keep-alives arrive: the address is right, and nothing is sent to it.\n  -> Make a call, and see that its fork or recording starts.\n")
 	case w.kinds["no RTP"] > 0:
-		b.WriteString("\n! What arrives is no RTP: is this another service's port, or audio without RTP headers?\n")
+		b.WriteString("\n! What arrives is no RTP.\n  -> Does another service use this port? Audio without RTP headers, as AudioSocket has it, comes by TCP to its own port.\n")
 	}
+	told := map[netip.AddrPort]bool{}
 	for i, a := range streams {
 		for _, c := range streams[:i] {
-			if a.To == c.To && a.SSRC != c.SSRC && a.First.Before(c.Last) && c.First.Before(a.Last) {
-				fmt.Fprintf(b, "\n! Two sources send to %v at the same time: one leg, one port. Sidetone hears the first.\n", a.To)
+			if !told[a.To] && a.To == c.To && a.SSRC != c.SSRC && a.First.Before(c.Last) && c.First.Before(a.Last) {
+				told[a.To] = true
+				fmt.Fprintf(b, "\n! Two sources send to %v at the same time; Sidetone hears the first only.\n  -> Give each leg a port of its own: one for the agent, one for the customer.\n", a.To)
 			}
 		}
 	}
