@@ -17,9 +17,11 @@ const (
 	// maxMessage is the most bytes of a message: a body of siprec.MaxBody and
 	// its headers.
 	maxMessage = 512 << 10
-	// maxSources is how many addresses may send datagrams, and maxConns how many
-	// connections of a kind may be open. sipgo remembers each of either.
+	// maxSources is how many new addresses may send datagrams within sourceSpan,
+	// since sipgo remembers each as long as it runs; maxConns is how many
+	// connections of a kind may be open.
 	maxSources = 1 << 14
+	sourceSpan = time.Hour
 	maxConns   = 4096
 	// firstRead is how long a new connection may stay silent, or shake hands,
 	// and idleRead an old one.
@@ -37,6 +39,7 @@ type gate struct {
 
 	mu       sync.Mutex
 	sources  map[netip.AddrPort]bool
+	since    time.Time // of sources
 	refused  int
 	reported time.Time
 }
@@ -84,19 +87,28 @@ func (g *gate) filter(info sip.TransportReadProps, data []byte) ([]byte, error) 
 	if !g.admits(from.Addr()) {
 		return nil, nil
 	}
-	g.mu.Lock()
-	full := false
-	if !g.sources[from] {
-		if full = len(g.sources) >= maxSources; !full {
-			g.sources[from] = true
-		}
-	}
-	g.mu.Unlock()
-	if full {
+	if !g.remember(from, time.Now()) {
 		g.refuse(from.Addr(), "too many addresses have sent datagrams; configure the allowed ones")
 		return nil, nil
 	}
 	return data, nil
+}
+
+// remember notes an address that sends datagrams; false if there are too many.
+func (g *gate) remember(from netip.AddrPort, now time.Time) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if now.Sub(g.since) >= sourceSpan {
+		clear(g.sources)
+		g.since = now
+	}
+	if !g.sources[from] {
+		if len(g.sources) >= maxSources {
+			return false
+		}
+		g.sources[from] = true
+	}
+	return true
 }
 
 // listener accepts connections from who may talk to us, so many at once.

@@ -9,6 +9,10 @@
 // Messages, transactions and transports are github.com/emiago/sipgo's; the
 // state of a session, of which a recording server's side is unlike a
 // telephone's, is here.
+//
+// The package is larger than most: a session's signalling, its timers and its
+// lines change together, under one lock, and what can be told apart from that
+// is in media/sdp and media/siprec.
 package sip
 
 import (
