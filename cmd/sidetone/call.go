@@ -99,7 +99,7 @@ func placeCall(ctx context.Context, p placement, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if _, err := codec.NewEncoder(format); err != nil {
+	if _, err = codec.NewEncoder(format); err != nil {
 		return err
 	}
 	legs, err := rtpsend.Legs(p.audio, format.Rate())

@@ -67,6 +67,7 @@ func TestFreeSWITCHFork(t *testing.T) {
 		t.Fatal(err)
 	}
 	rec = r.wait(t, "fs-1", "ended", func(r record) bool { return r.State != "running" })
+	<-r.calls.find("fs-1").done // what was sent has been heard
 	engine := r.calls.env.recogniser.Engine.(*recording)
 	levels := map[string]int16{}
 	for _, l := range rec.Legs {
