@@ -201,6 +201,9 @@ func (a *App) Run(ctx context.Context) error {
 // stopCalls ends the calls and then what brings them. It may come more than
 // once.
 func (a *App) stopCalls(ctx context.Context) {
+	if a.sources != nil {
+		a.sources.drain()
+	}
 	if a.calls != nil {
 		a.calls.close(ctx)
 	}

@@ -533,6 +533,13 @@ func (s *sources) tick() {
 	}
 }
 
+// drain has sources take their next calls elsewhere.
+func (s *sources) drain() {
+	if s.siprec != nil {
+		s.siprec.Drain()
+	}
+}
+
 // close ends all calls that came by a source and waits for their sources.
 func (s *sources) close(e media.End) {
 	select {
