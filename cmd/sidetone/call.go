@@ -40,26 +40,56 @@ type placement struct {
 	to                  []string
 	codec               string
 	audio               *wav.Audio
+	// roles and ssrcs choose among the streams of a capture, payloads say what its
+	// dynamic payload types stand for.
+	roles, ssrcs, payloads []string
 }
 
 func callCmd() *cobra.Command {
-	var p placement
+	var (
+		p      placement
+		codecs []string
+	)
 	c := &cobra.Command{
-		Use:   "call FILE.wav",
-		Short: "Play a recording as a live call: RTP packets at the pace of speech",
+		Use:   "call FILE",
+		Short: "Play a recording or a capture as a live call, at the pace of speech",
 		Long: `Plays a wav file as RTP in real time, the way a PBX forks a call. The file may
 have any sample rate, as 16-bit PCM, mu-law or A-law.
 
 With --server the call is opened through the server's API first and ended
 afterwards: channel 1 is the agent and channel 2 the customer; in a mono file
 there is only the customer. With --to the packets go to ports that are open
-already, channel 1 to the first address and channel 2 to the second.`,
+already, channel 1 to the first address and channel 2 to the second.
+
+A capture of tcpdump or Wireshark (pcap, pcapng) is sent as it was captured, with
+its loss, jitter and pauses. Its legs are the RTP streams in it, in the order of
+their first packets, like the channels of a wav file: of two the first is the
+agent and the second the customer, unless --role says otherwise. What dynamic
+payload types stand for is read from SIP in the capture, or said by --codec.`,
 		Example: `  sidetone call talk.wav --server http://127.0.0.1:8080 --agent ann
   sidetone call talk.wav --server http://127.0.0.1:8080 --agent ann --call test-7 --codec PCMA
-  sidetone call talk.wav --to 127.0.0.1:20000,127.0.0.1:20002`,
+  sidetone call talk.wav --to 127.0.0.1:20000,127.0.0.1:20002
+  sidetone call talk.pcap --server http://127.0.0.1:8080 --role customer,agent
+  sidetone call talk.pcap --server http://127.0.0.1:8080 --ssrc 1a2b3c4d,99 --codec 96=opus/48000/2`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			var err error
+			is, err := isCapture(args[0])
+			if err != nil {
+				return err
+			}
+			if is {
+				if cmd.Flags().Changed("codec") {
+					p.payloads = codecs
+				}
+				return replay(cmd.Context(), p, args[0], cmd.OutOrStdout())
+			}
+			if len(p.roles)+len(p.ssrcs) > 0 {
+				return errors.New("--role and --ssrc choose among the streams of a capture; the channels of a wav file are agent and customer")
+			}
+			if len(codecs) != 1 {
+				return fmt.Errorf("--codec names %d codecs; a wav file is sent in one", len(codecs))
+			}
+			p.codec = codecs[0]
 			if p.audio, err = readWav(args[0]); err != nil {
 				return err
 			}
@@ -71,7 +101,9 @@ already, channel 1 to the first address and channel 2 to the second.`,
 	f.StringVar(&p.agent, "agent", "demo", "the agent whose page shows the call (with --server)")
 	f.StringVar(&p.call, "call", "", "the call's `id` (with --server); empty: the server makes one up")
 	f.StringSliceVar(&p.to, "to", nil, "send to these `addresses`, one for each channel: host:port[,host:port]")
-	f.StringVar(&p.codec, "codec", "PCMU", "PCMU, PCMA, G722 or L16/16000")
+	f.StringSliceVar(&codecs, "codec", []string{"PCMU"}, "send a wav file as PCMU, PCMA, G722 or L16/16000;\nwhat a capture's payload types stand for, such as 96=opus/48000/2")
+	f.StringSliceVar(&p.roles, "role", nil, "a capture's legs are these `roles`, in their order: agent,customer,unknown")
+	f.StringSliceVar(&p.ssrcs, "ssrc", nil, "a capture's legs are the streams of these `SSRCs`, hexadecimal as the doctor prints them")
 	c.MarkFlagsOneRequired("server", "to")
 	c.MarkFlagsMutuallyExclusive("server", "to")
 	return c
@@ -115,9 +147,8 @@ func placeCall(ctx context.Context, p placement, out io.Writer) error {
 	return play(ctx, format, legs[:len(p.to)], p.to, out)
 }
 
-// placeAt opens a call at a server, plays it and ends it, the latter even when
-// ctx is over.
-func placeAt(ctx context.Context, p placement, format codec.Format, legs [][]int16, out io.Writer) (err error) {
+// placeAt opens a call at a server, plays it and ends it.
+func placeAt(ctx context.Context, p placement, format codec.Format, legs [][]int16, out io.Writer) error {
 	if len(legs) > 2 {
 		return fmt.Errorf("the file has %d channels; a call has one or two", len(legs))
 	}
@@ -125,21 +156,32 @@ func placeAt(ctx context.Context, p placement, format codec.Format, legs [][]int
 	if err != nil {
 		return err
 	}
-	opened, err := api.open(ctx, p.agent, p.call, format, len(legs))
+	roles := []media.Role{media.RoleAgent, media.RoleCustomer}
+	var specs []callLeg
+	for _, r := range roles[len(roles)-len(legs):] {
+		specs = append(specs, callLeg{ID: r.String(), Role: r.String(), Codec: format.String()})
+	}
+	return api.during(ctx, p, specs, out, func(to []string) error { return play(ctx, format, legs, to, out) })
+}
+
+// during opens a call, has its audio sent and ends it, the latter even when ctx
+// is over.
+func (a *callAPI) during(ctx context.Context, p placement, legs []callLeg, out io.Writer, send func(to []string) error) (err error) {
+	opened, err := a.open(ctx, p.agent, p.call, legs)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, api.end(context.WithoutCancel(ctx), opened.Call)) }()
+	defer func() { err = errors.Join(err, a.end(context.WithoutCancel(ctx), opened.Call)) }()
 	if len(opened.Legs) != len(legs) {
 		return fmt.Errorf("%s opened %d legs, not %d", p.server, len(opened.Legs), len(legs))
 	}
 	fmt.Fprintf(out, "Call %s, the agent's page: %s\n", opened.Call, opened.Pane)
 	var to []string
-	for _, l := range opened.Legs {
+	for i, l := range opened.Legs {
 		to = append(to, l.Address)
-		fmt.Fprintf(out, "  %-9s RTP to %s, %v\n", l.Role, l.Address, format)
+		fmt.Fprintf(out, "  %-9s RTP to %s, %s\n", l.Role, l.Address, legs[i].Codec)
 	}
-	return play(ctx, format, legs, to, out)
+	return send(to)
 }
 
 // play sends each leg to its address.
@@ -158,11 +200,8 @@ func play(ctx context.Context, format codec.Format, legs [][]int16, to []string,
 	cfg.Progress = bar.show
 	stats, err := rtpsend.Play(ctx, cfg)
 	bar.end()
-	switch {
-	case errors.Is(err, syscall.ECONNREFUSED):
-		return fmt.Errorf("nobody listens at %s (any more): %w", strings.Join(to, " or "), err)
-	case err != nil:
-		return err
+	if err != nil {
+		return unheard(err, to)
 	}
 	var packets uint64
 	for _, s := range stats {
@@ -170,6 +209,14 @@ func play(ctx context.Context, format codec.Format, legs [][]int16, to []string,
 	}
 	fmt.Fprintf(out, "Played %d packets in %d legs.\n", packets, len(legs))
 	return nil
+}
+
+// unheard says it where nobody listens.
+func unheard(err error, to []string) error {
+	if errors.Is(err, syscall.ECONNREFUSED) {
+		return fmt.Errorf("nobody listens at %s (any more): %w", strings.Join(to, " or "), err)
+	}
+	return err
 }
 
 // playBar shows on a terminal how far the recording is.
@@ -229,21 +276,21 @@ func newCallAPI(server string) (*callAPI, error) {
 	return &callAPI{calls: u.JoinPath("v1", "calls")}, nil
 }
 
-// open opens a call with the given number of legs, one or two.
-func (a *callAPI) open(ctx context.Context, agent, call string, format codec.Format, legs int) (openedCall, error) {
-	type leg struct {
-		Role  string `json:"role"`
-		Codec string `json:"codec"`
-	}
-	roles := []media.Role{media.RoleAgent, media.RoleCustomer}
+// callLeg is one of the request's legs.
+type callLeg struct {
+	ID          string `json:"id"`
+	Role        string `json:"role"`
+	Codec       string `json:"codec"`
+	PayloadType uint8  `json:"payload_type,omitempty"`
+}
+
+// open opens a call with the given legs, one or two.
+func (a *callAPI) open(ctx context.Context, agent, call string, legs []callLeg) (openedCall, error) {
 	body := struct {
-		Call  string `json:"call,omitempty"`
-		Agent string `json:"agent"`
-		Legs  []leg  `json:"legs"`
-	}{Call: call, Agent: agent}
-	for _, r := range roles[len(roles)-legs:] {
-		body.Legs = append(body.Legs, leg{r.String(), format.String()})
-	}
+		Call  string    `json:"call,omitempty"`
+		Agent string    `json:"agent"`
+		Legs  []callLeg `json:"legs"`
+	}{Call: call, Agent: agent, Legs: legs}
 	var reply openedCall
 	b, err := json.Marshal(body)
 	if err != nil {

@@ -165,8 +165,8 @@ func TestCallToAddresses(t *testing.T) {
 
 func TestCallThroughServer(t *testing.T) {
 	for channels, want := range []string{
-		1: `[{"codec":"PCMU","role":"customer"}]`,
-		2: `[{"codec":"PCMU","role":"agent"},{"codec":"PCMU","role":"customer"}]`,
+		1: `[{"codec":"PCMU","id":"customer","role":"customer"}]`,
+		2: `[{"codec":"PCMU","id":"agent","role":"agent"},{"codec":"PCMU","id":"customer","role":"customer"}]`,
 	} {
 		if channels == 0 {
 			continue

@@ -39,7 +39,8 @@ or encrypted, silence, levels, swapped bytes, SIP requests and the recording
 metadata in them. It answers nothing and changes nothing.
 
 Where the server runs already, its ports are taken: capture them with tcpdump and
-give the file, or stop the server for the time being.`,
+give the file, or stop the server for the time being. Of a capture only UDP is
+read: SIP over TCP or TLS is not.`,
 		Example: `  sidetone doctor --listen 0.0.0.0:20000,0.0.0.0:20002
   sidetone doctor --listen 0.0.0.0:5060 --for 1m
   tcpdump -i any -w call.pcap udp port 5060 or udp portrange 20000-20999
@@ -56,6 +57,8 @@ give the file, or stop the server for the time being.`,
 				return examine(args[0], w, cmd.OutOrStdout())
 			case len(listen) == 0:
 				return errors.New("give a capture, or the addresses to listen on: --listen 0.0.0.0:20000")
+			case span <= 0:
+				return fmt.Errorf("--for %v: listen for a while, such as 15s", span)
 			}
 			return listenFor(cmd.Context(), w, listen, span, cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
@@ -109,11 +112,15 @@ func examine(name string, w *doctor.Watch, out io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", name, err)
 	}
+	if stats.Datagrams == 0 {
+		return fmt.Errorf("%s holds no whole UDP datagram: of %d frames %d are pieces of IP packets, %d are cut off and %d are something else, such as TCP; "+
+			"capture all of them on the machine of the server with tcpdump -i any -s 0 -w FILE udp, while a call is forked", name, stats.Frames, stats.Fragments, stats.Cut, stats.Other)
+	}
 	if stats.Fragments > 0 {
 		fmt.Fprintf(out, "%d IP packets came in pieces, which are not put together: large SIP messages may be missing. Use TCP for SIP.\n", stats.Fragments)
 	}
 	if stats.Cut > 0 {
-		fmt.Fprintf(out, "%d of %d packets were captured in part; capture with a snapshot length of 0 (tcpdump -s 0).\n", stats.Cut, stats.Frames)
+		fmt.Fprintf(out, "%d of %d frames were cut off and are left out; capture with a snapshot length of 0 (tcpdump -s 0).\n", stats.Cut, stats.Frames)
 	}
 	return w.Write(out, name, last)
 }
@@ -163,8 +170,7 @@ func listenFor(ctx context.Context, w *doctor.Watch, addrs []string, span time.D
 		})
 	}
 	where := strings.Join(names, ", ")
-	bar := progressbar.NewOptions64(int64(span/time.Second), progressbar.OptionSetWriter(progress),
-		progressbar.OptionSetDescription("listening at "+where), progressbar.OptionClearOnFinish())
+	bar := newListenBar(progress, where, span)
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	for {
@@ -172,14 +178,25 @@ func listenFor(ctx context.Context, w *doctor.Watch, addrs []string, span time.D
 		case d := <-all:
 			w.Push(d.b, d.from, d.to, d.at)
 		case <-tick.C:
-			if err := bar.Add(1); err != nil {
-				return err
-			}
+			// The bar fails only when its writer does, and then nobody looks.
+			_ = bar.Add(1)
 		case <-ctx.Done():
-			if err := bar.Finish(); err != nil {
-				return err
+			until := time.Now()
+			for len(all) > 0 {
+				d := <-all
+				w.Push(d.b, d.from, d.to, d.at)
 			}
-			return w.Write(out, where, time.Now())
+			_ = bar.Finish()
+			return w.Write(out, where, until)
 		}
 	}
+}
+
+// newListenBar counts the seconds, where somebody looks.
+func newListenBar(out io.Writer, where string, span time.Duration) *progressbar.ProgressBar {
+	if f, ok := out.(*os.File); !ok || !interactive(f) {
+		out = io.Discard
+	}
+	return progressbar.NewOptions64(max(1, int64((span+time.Second-1)/time.Second)), progressbar.OptionSetWriter(out),
+		progressbar.OptionSetDescription("listening at "+where), progressbar.OptionClearOnFinish())
 }
