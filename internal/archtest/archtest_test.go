@@ -45,7 +45,7 @@ func house() Rules {
 			"go.uber.org/goleak":             {"internal/leaktest"},
 			"golang.org/x/sys/cpu":           {"internal/nn"},
 			"github.com/chromedp":            nil,
-			"testing":                        {"internal/leaktest", "internal/needs", "asr/asrtest"},
+			"testing":                        {"internal/leaktest", "internal/needs", "internal/webpage/pagetest", "asr/asrtest"},
 		},
 	}
 }
