@@ -113,7 +113,7 @@ func TestACardSaysWhy(t *testing.T) {
 	want := Card{
 		ID: "c1-1", Call: "c1", Kind: Action, Title: "About lost", Body: "Say it.", Steps: []string{"Do it"}, Language: "en",
 		Why: Why{
-			Words: []Said{{Role: "customer", Text: "lost", Utterance: 4, StartMS: 2500, EndMS: 2750}},
+			Words: []Said{{Leg: "b", Role: "customer", Text: "lost", Utterance: 4, StartMS: 2500, EndMS: 2750}},
 			Rule:  "lost", Intent: "lost", Element: "lost", Version: 3,
 		},
 		Priority: 50, Born: at(5), Expires: at(65), Key: "lost",
