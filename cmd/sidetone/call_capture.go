@@ -100,10 +100,11 @@ func readTracks(name string, p placement) ([]*track, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := eachDatagram(name, func(d *capture.Datagram) error {
+	err = eachDatagram(name, func(d *capture.Datagram) error {
 		w.Push(d.Payload, d.From, d.To, d.At)
 		return nil
-	}); err != nil {
+	})
+	if err != nil {
 		return nil, err
 	}
 	chosen, err := choose(w.Streams(), p.ssrcs)
@@ -244,8 +245,8 @@ func sendCapture(ctx context.Context, name string, tracks []*track, to []string,
 		if t := tracks[i]; t.events != 0 && d.Payload[1]&0x7f == t.events {
 			d.Payload[1] = d.Payload[1]&0x80 | bridge.DefaultEventType
 		}
-		if _, err := conns[i].Write(d.Payload); err != nil {
-			return unheard(err, to)
+		if _, failed := conns[i].Write(d.Payload); failed != nil {
+			return unheard(failed, to)
 		}
 		packets++
 		bar.show(due, total)

@@ -40,7 +40,7 @@ metadata in them. It answers nothing and changes nothing.
 
 Where the server runs already, its ports are taken: capture them with tcpdump and
 give the file, or stop the server for the time being. Of a capture only UDP is
-read: SIP over TCP or TLS is not.`,
+read: SIP over TCP or TLS is not. sidetone call FILE.pcap plays it into a server.`,
 		Example: `  sidetone doctor --listen 0.0.0.0:20000,0.0.0.0:20002
   sidetone doctor --listen 0.0.0.0:5060 --for 1m
   tcpdump -i any -w call.pcap udp port 5060 or udp portrange 20000-20999

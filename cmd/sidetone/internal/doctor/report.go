@@ -215,7 +215,7 @@ func (w *Watch) writeRest(b *strings.Builder, streams []*Stream) {
 	case w.kinds["RTCP"] > 0:
 		b.WriteString("\n! Only RTCP arrives.\n  -> Is this the port after the one for RTP? Look at the even port before it. If it is the right one, the sender holds its audio back: is the call on hold, or its direction recvonly?\n")
 	case w.kinds["SIP"] > 0:
-		b.WriteString("\n! There is SIP, but no audio.\n  -> The doctor answers nothing, so no audio can follow its own look at a SIP port: run the server with sip enabled, capture its ports with tcpdump, and give the file.\n")
+		b.WriteString("\n! There is SIP, but no audio.\n  -> The doctor answers nothing, so no audio can follow its own look at a SIP port: run the server with sources.siprec set, capture its ports with tcpdump, and give the file.\n")
 	case w.kinds["keep-alives"] > 0:
 		b.WriteString("\n! Only keep-alives arrive: the address is right, and nothing is sent to it.\n  -> Make a call, and see that its fork or recording starts.\n")
 	case w.kinds["no RTP"] > 0:
