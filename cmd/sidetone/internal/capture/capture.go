@@ -43,7 +43,7 @@ const (
 	maxFrame = 262_144
 	// maxBetween bounds what is read for one frame, in bytes: it and the blocks
 	// before it, such as names and interfaces.
-	maxBetween = 16 << 20
+	maxBetween = 4 << 20
 )
 
 // errTooLong is the error of a frame above maxBetween.

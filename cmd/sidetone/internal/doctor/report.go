@@ -136,7 +136,7 @@ func (w *Watch) Write(out io.Writer, where string, until time.Time) error {
 	if w.total == 0 {
 		fmt.Fprintf(&b, "Nothing arrived at %s.\n", where)
 		for _, a := range []string{
-			"Is the PBX told to send to this address? From another machine 127.0.0.1 cannot be reached: set media.host, and the address that the PBX is given.",
+			"Is the PBX told to send to this address? From another machine 127.0.0.1 cannot be reached: set media.host to 0.0.0.0, and media.public to the address that the PBX can reach.",
 			"Does a firewall let UDP through, both on this machine and on the way? `tcpdump -n udp port PORT` on this machine shows what gets here.",
 			"Is there a call right now, and is its fork started? Many PBXs fork only after the call has been answered.",
 		} {
