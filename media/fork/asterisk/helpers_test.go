@@ -4,157 +4,26 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
-	"fmt"
-	"maps"
 	"math"
 	"net/url"
-	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"sidetone/internal/pcm"
 	"sidetone/media"
 	"sidetone/media/fork"
+	"sidetone/media/mediatest"
 )
 
 var start = time.Date(2026, 3, 2, 9, 30, 0, 0, time.UTC)
 
-// host is a media.Host that writes down what it is told, and joins what opens
-// the same call.
-type host struct {
-	mu      sync.Mutex
-	lines   []string
-	calls   []media.Call
-	members map[string]int
-	legs    []*leg
-	err     error
-	hangUp  func(media.End)
-	ended   chan media.End
-}
-
-func newHost() *host { return &host{members: map[string]int{}, ended: make(chan media.End, 16)} }
-
-func (h *host) note(format string, a ...any) { h.lines = append(h.lines, fmt.Sprintf(format, a...)) }
-
-func (h *host) text() string {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	for _, l := range h.legs {
-		l.flush()
-	}
-	return strings.Join(h.lines, "\n") + "\n"
-}
-
-func (h *host) Open(c media.Call, hangUp func(media.End)) (media.CallSink, error) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.err != nil {
-		return nil, h.err
-	}
-	h.hangUp = hangUp
-	h.members[c.ID]++
-	if h.members[c.ID] == 1 {
-		h.calls = append(h.calls, c)
-		h.note("open %s source=%s external=%s agent=%s language=%s", c.ID, c.Source, c.External, c.Agent, c.Language)
-	}
-	return &call{h, c.ID}, nil
-}
-
-type call struct {
-	*host
-	id string
-}
-
-func (c *call) AddLeg(l media.Leg) (media.LegSink, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.note("leg %s role=%v reason=%q label=%s", l.ID, l.Role, l.RoleReason, l.Label)
-	s := &leg{host: c.host, id: l.ID}
-	c.legs = append(c.legs, s)
-	return s, nil
-}
-func (c *call) UpdateLeg(media.Leg) {}
-func (c *call) Pause(string)        {}
-func (c *call) Resume(string)       {}
-func (c *call) Describe(facts map[string]string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for _, k := range slices.Sorted(maps.Keys(facts)) {
-		c.note("fact %s: %s", k, facts[k])
-	}
-}
-func (c *call) End(e media.End) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.members[c.id]--; c.members[c.id] == 0 {
-		c.note("call %s ended: %v, %s", c.id, e.State, e.Reason)
-		c.ended <- e
-	}
-}
-
-// leg sums up the frames between other events.
-type leg struct {
-	*host
-	id              string
-	frames, silent  int
-	from, next      int64
-	peak            int16
-	all             []int16
-	total, inserted int
-	ended           bool
-}
-
-func (l *leg) Frame(f *pcm.Frame) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.frames == 0 {
-		l.from = f.Start
-	}
-	l.frames++
-	l.total++
-	l.next = f.End()
-	if f.Flags&pcm.Inserted != 0 {
-		l.silent++
-		l.inserted++
-	}
-	for _, x := range f.Samples {
-		l.peak = max(l.peak, x)
-	}
-	if len(l.all) < 5*pcm.Rate {
-		l.all = append(l.all, f.Samples[:]...)
-	}
-}
-
-func (l *leg) flush() {
-	if l.frames > 0 {
-		l.note("frames %d from %d, inserted %d, peak %d", l.frames, l.from, l.silent, l.peak)
-	}
-	l.frames, l.silent, l.peak = 0, 0, 0
-}
-
-func (l *leg) Mark(m media.Mark) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.flush()
-	what := map[media.MarkKind]string{
-		media.MarkStarted: "started", media.MarkDigit: "digit", media.MarkStalled: "stalled",
-		media.MarkResumed: "resumed", media.MarkDiscarded: "discarded",
-	}[m.Kind]
-	if m.Kind == media.MarkDigit {
-		what += " " + string(m.Digit)
-	}
-	l.note("mark %s at %d", what, m.At)
-}
-
-func (l *leg) End(e media.End, s media.LegStats) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.flush()
-	l.ended = true
-	l.note("leg %s ended: %v, received %d", l.id, e.State, s.Received)
+// deaf is a host whose legs keep nothing.
+func deaf() *mediatest.Host {
+	h := mediatest.New()
+	h.Deaf = true
+	return h
 }
 
 // wire keeps what the session writes.
@@ -170,7 +39,7 @@ func (w *wire) HangUp(e media.End) { w.hung = append(w.hung, e) }
 
 type rig struct {
 	t   *testing.T
-	h   *host
+	h   *mediatest.Host
 	w   *wire
 	s   *Session
 	now time.Time
@@ -179,11 +48,11 @@ type rig struct {
 
 func open(t *testing.T, cfg Config, query string) *rig {
 	t.Helper()
-	r := &rig{t: t, h: newHost(), w: &wire{}, now: start}
+	r := &rig{t: t, h: mediatest.New(), w: &wire{}, now: start}
 	if cfg.Host == nil {
 		cfg.Host = r.h
 	} else {
-		r.h = cfg.Host.(*host)
+		r.h = cfg.Host.(*mediatest.Host)
 	}
 	p, err := New(cfg)
 	if err != nil {
@@ -229,15 +98,8 @@ func (r *rig) stream(payload func(i int) []byte, n int) {
 // close does what the server does at the end.
 func (r *rig) close() {
 	r.s.Closed(r.err, r.now)
-	for _, l := range r.h.legs {
-		if !l.ended {
-			r.t.Errorf("leg %s has no end", l.id)
-		}
-	}
-	for id, n := range r.h.members {
-		if n != 0 {
-			r.t.Errorf("call %s has %d members without an end", id, n)
-		}
+	for _, what := range r.h.Running() {
+		r.t.Errorf("%s has no end", what)
 	}
 }
 
@@ -282,10 +144,10 @@ func (r *rig) play(script string) {
 	}
 	r.close()
 	for _, m := range r.w.texts {
-		r.h.note("sent %s", m)
+		r.h.Note("sent %s", m)
 	}
 	if r.err != nil {
-		r.h.note("closed: %v", r.err)
+		r.h.Note("closed: %v", r.err)
 	}
 }
 
@@ -322,8 +184,8 @@ func tone(rate, from, n int) []byte {
 
 // swing is how often a leg's audio crosses zero upwards in a second, the
 // resampler's first 20 ms left out.
-func swing(l *leg) float64 {
-	n, x := 0, l.all[pcm.FrameSamples:]
+func swing(l mediatest.Leg) float64 {
+	n, x := 0, l.Samples[pcm.FrameSamples:]
 	for i := 1; i < len(x); i++ {
 		if x[i-1] < 0 && x[i] >= 0 {
 			n++

@@ -23,6 +23,7 @@ import (
 	"sidetone/media/fork"
 	"sidetone/media/g711"
 	"sidetone/media/g722"
+	"sidetone/media/mediatest"
 )
 
 func TestMain(m *testing.M) { leaktest.Main(m) }
@@ -50,7 +51,7 @@ func TestVectors(t *testing.T) {
 			}
 			r := open(t, Config{}, "call=c1&token=s3cret")
 			r.play(string(script))
-			got, file := r.h.text(), filepath.Join("testdata", name+".golden")
+			got, file := r.h.Text(), filepath.Join("testdata", name+".golden")
 			if *update {
 				if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
 					t.Fatal(err)
@@ -99,8 +100,8 @@ func TestChecklist(t *testing.T) {
 			} {
 				r := open(t, Config{}, "")
 				r.text(fmt.Sprintf(c.start, format))
-				if r.err != nil || len(r.h.calls) != 1 || r.h.calls[0].ID != "pbx1-17.42" || r.s.decoder.rate != rate {
-					t.Errorf("%s: %v, calls %+v", format, r.err, r.h.calls)
+				if r.err != nil || len(r.h.Calls()) != 1 || r.h.Calls()[0].ID != "pbx1-17.42" || r.s.decoder.rate != rate {
+					t.Errorf("%s: %v, calls %+v", format, r.err, r.h.Calls())
 				}
 				r.close()
 			}
@@ -131,9 +132,9 @@ func TestChecklist(t *testing.T) {
 				t.Fatalf("%s: messages of %d bytes", c.format, n)
 			}
 			r.stream(c.message, 50)
-			l := r.h.legs[0]
-			if f := swing(l); r.err != nil || l.total != 50 || l.peak < 7000 || l.peak > 9000 || f < 380 || f > 420 {
-				t.Errorf("%s: %v, %d frames, peak %d, a tone of %.0f Hz", c.format, r.err, l.total, l.peak, f)
+			l := r.h.Legs()[0]
+			if f := swing(l); r.err != nil || l.Frames != 50 || l.Peak < 7000 || l.Peak > 9000 || f < 380 || f > 420 {
+				t.Errorf("%s: %v, %d frames, peak %d, a tone of %.0f Hz", c.format, r.err, l.Frames, l.Peak, f)
 			}
 			r.close()
 		}
@@ -151,14 +152,14 @@ func TestChecklist(t *testing.T) {
 		} {
 			r.text(m)
 		}
-		if r.err != nil || !strings.Contains(r.h.text(), "fact asterisk.variable.N: 7\n") || len(r.h.calls) != 1 {
-			t.Errorf("%v, told\n%s", r.err, r.h.text())
+		if r.err != nil || !strings.Contains(r.h.Text(), "fact asterisk.variable.N: 7\n") || len(r.h.Calls()) != 1 {
+			t.Errorf("%v, told\n%s", r.err, r.h.Text())
 		}
 		if len(r.w.texts) != 0 {
 			t.Errorf("sent %q", r.w.texts)
 		}
 		r.text(fmt.Sprintf(plainStart, "ulaw")) // a second one changes nothing
-		if r.err != nil || r.s.decoder.rate != 8000 || !r.s.decoder.linear || len(r.h.legs) != 1 {
+		if r.err != nil || r.s.decoder.rate != 8000 || !r.s.decoder.linear || len(r.h.Legs()) != 1 {
 			t.Errorf("after a second MEDIA_START: %v", r.err)
 		}
 		r.close()
@@ -171,8 +172,8 @@ func TestChecklist(t *testing.T) {
 		}
 		r := open(t, Config{}, "")
 		r.text("\r\n " + pretty.String() + "\n")
-		if r.err != nil || r.s.decoder.rate != 16000 || !strings.Contains(r.h.text(), "role=customer") {
-			t.Errorf("%v, told\n%s", r.err, r.h.text())
+		if r.err != nil || r.s.decoder.rate != 16000 || !strings.Contains(r.h.Text(), "role=customer") {
+			t.Errorf("%v, told\n%s", r.err, r.h.Text())
 		}
 		r.close()
 	})
@@ -188,8 +189,11 @@ func TestChecklist(t *testing.T) {
 		} {
 			r.text(m)
 		}
-		text := r.h.text()
-		if want := "mark digit 7 at 1600\nmark digit # at 1600\nmark digit 5 at 1600\nmark digit A at 1600\n"; r.err != nil || !strings.Contains(text, want) || strings.Count(text, "digit") != 4 {
+		text, want := r.h.Text(), ""
+		for _, key := range "7#5A" {
+			want += fmt.Sprintf("pbx1-17.42: mark digit %c at 1600\n", key)
+		}
+		if r.err != nil || !strings.Contains(text, want) || strings.Count(text, "digit") != 4 {
 			t.Errorf("%v, told\n%s", r.err, text)
 		}
 		r.close()
@@ -214,8 +218,8 @@ func TestChecklist(t *testing.T) {
 		}
 		r.text(fmt.Sprintf(plainStart, "slin16"))
 		r.stream(func(i int) []byte { return slin(16000)(10 + i) }, 40)
-		if l := r.h.legs[0]; r.err != nil || l.total != 50 || swing(l) < 380 {
-			t.Errorf("%v, %d frames", r.err, r.h.legs[0].total)
+		if l := r.h.Legs()[0]; r.err != nil || l.Frames != 50 || swing(l) < 380 {
+			t.Errorf("%v, %d frames", r.err, r.h.Legs()[0].Frames)
 		}
 		r.close()
 		r = open(t, Config{}, "")
@@ -223,8 +227,8 @@ func TestChecklist(t *testing.T) {
 			r.binary(make([]byte, 640))
 		}
 		r.text(fmt.Sprintf(plainStart, "slin16"))
-		if l := r.h.legs[0]; r.err != nil || l.total != 100 || !strings.Contains(r.h.text(), "discarded") {
-			t.Errorf("%v, told\n%s", r.err, r.h.text())
+		if l := r.h.Legs()[0]; r.err != nil || l.Frames != 100 || !strings.Contains(r.h.Text(), "discarded") {
+			t.Errorf("%v, told\n%s", r.err, r.h.Text())
 		}
 		r.close()
 	})
@@ -236,15 +240,16 @@ func TestChecklist(t *testing.T) {
 		r.stream(silence, 50)
 		r.sleep(20 * time.Second)
 		r.stream(silence, 50)
-		l := r.h.legs[0]
-		if want := pcm.Samples(22 * time.Second); r.err != nil || l.next < want-640 || l.next > want+640 {
-			t.Errorf("%v, the clock stands at %d, want %d", r.err, l.next, want)
+		l := r.h.Legs()[0]
+		if want := pcm.Samples(22 * time.Second); r.err != nil || l.Next < want-640 || l.Next > want+640 {
+			t.Errorf("%v, the clock stands at %d, want %d", r.err, l.Next, want)
 		}
 		r.close()
 	})
 
 	t.Run("W10 two sockets of one call", func(t *testing.T) {
-		h := newHost()
+		h := mediatest.New()
+		h.Join = true
 		in := open(t, Config{Host: h}, "call=c7&leg=in&role=customer")
 		out := open(t, Config{Host: h}, "call=c7&leg=out&role=agent&agent=maria")
 		in.text(fmt.Sprintf(plainStart, "slin"))
@@ -252,12 +257,12 @@ func TestChecklist(t *testing.T) {
 		in.stream(slin(8000), 10)
 		out.stream(slin(16000), 20)
 		in.s.Closed(nil, in.now)
-		if len(h.ended) != 0 {
+		if len(h.Ends()) != 0 {
 			t.Error("the call ended with its first socket")
 		}
 		out.close()
-		text := h.text()
-		if len(h.calls) != 1 || h.calls[0].ID != "c7" || h.legs[0].total != 10 || h.legs[1].total != 20 ||
+		text := h.Text()
+		if len(h.Calls()) != 1 || h.Calls()[0].ID != "c7" || h.Legs()[0].Frames != 10 || h.Legs()[1].Frames != 20 ||
 			!strings.Contains(text, "leg in role=customer") || !strings.Contains(text, "leg out role=agent") {
 			t.Errorf("told\n%s", text)
 		}
@@ -268,12 +273,12 @@ func TestChecklist(t *testing.T) {
 		r := open(t, Config{}, "")
 		r.text(fmt.Sprintf(plainStart, "opus"))
 		r.stream(func(i int) []byte { return packets[i] }, len(packets))
-		if l := r.h.legs[0]; r.err != nil || l.total != len(packets) || l.peak < 1000 {
-			t.Errorf("%v, %d frames of %d packets, peak %d", r.err, l.total, len(packets), l.peak)
+		if l := r.h.Legs()[0]; r.err != nil || l.Frames != len(packets) || l.Peak < 1000 {
+			t.Errorf("%v, %d frames of %d packets, peak %d", r.err, l.Frames, len(packets), l.Peak)
 		}
 		r.binary([]byte{0xff, 0xff}) // no packet
 		r.close()
-		if text := r.h.text(); !strings.Contains(text, "fact asterisk.undecodable: 1 messages") {
+		if text := r.h.Text(); !strings.Contains(text, "fact asterisk.undecodable: 1 messages") {
 			t.Errorf("told\n%s", text)
 		}
 	})
@@ -283,8 +288,8 @@ func TestChecklist(t *testing.T) {
 			r := open(t, Config{}, "")
 			r.text(fmt.Sprintf(plainStart, format))
 			r.binary(make([]byte, 65501))
-			if l := r.h.legs[0]; r.err != nil || l.total != frames {
-				t.Errorf("%s: %v, %d frames", format, r.err, l.total)
+			if l := r.h.Legs()[0]; r.err != nil || l.Frames != frames {
+				t.Errorf("%s: %v, %d frames", format, r.err, l.Frames)
 			}
 			r.close()
 		}
@@ -316,7 +321,7 @@ func TestHangUp(t *testing.T) {
 	for _, c := range []struct{ start, want string }{{plainStart, "HANGUP"}, {jsonStart, `{"command":"HANGUP"}`}} {
 		r := open(t, Config{}, "")
 		r.text(fmt.Sprintf(c.start, "slin"))
-		r.h.hangUp(end)
+		r.h.HangUp(end)
 		if len(r.w.hung) != 1 {
 			t.Fatal("the host's hang-up does not reach the writer")
 		}
@@ -335,7 +340,7 @@ func TestHangUp(t *testing.T) {
 			t.Errorf("closed with %v", r.err)
 		}
 		r.close()
-		if text := r.h.text(); !strings.Contains(text, "ended: aborted, shutting down") || strings.Contains(text, "mark") {
+		if text := r.h.Text(); !strings.Contains(text, "ended: aborted, shutting down") || strings.Contains(text, "mark") {
 			t.Errorf("told\n%s", text)
 		}
 	}
@@ -365,7 +370,7 @@ func TestEnds(t *testing.T) {
 		r.stream(slin(8000), 3)
 		r.err = c.err
 		r.close()
-		if e := <-r.h.ended; e.State != c.want {
+		if e := r.h.NextEnd(); e.State != c.want {
 			t.Errorf("%v: ended as %+v", c.err, e)
 		}
 	}
@@ -392,14 +397,14 @@ func TestRefusals(t *testing.T) {
 		{"running", fmt.Sprintf(plainStart, "slin"), media.ErrDuplicate, 1008, "running"},
 	} {
 		r := open(t, Config{}, "")
-		r.h.err = c.host
+		r.h.Refuse = c.host
 		r.text(c.text)
 		if r.closeCode() != c.code || !strings.Contains(r.err.Error(), c.want) {
 			t.Errorf("%s: got %v", c.name, r.err)
 		}
 		r.close()
 	}
-	p, err := New(Config{Host: newHost()})
+	p, err := New(Config{Host: mediatest.New()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -410,7 +415,7 @@ func TestRefusals(t *testing.T) {
 			t.Errorf("%v: got %v", q, err)
 		}
 	}
-	for _, c := range []Config{{}, {Host: newHost(), Start: -1}} {
+	for _, c := range []Config{{}, {Host: mediatest.New(), Start: -1}} {
 		if _, err := New(c); err == nil {
 			t.Errorf("%+v is accepted", c)
 		}
@@ -428,7 +433,7 @@ func TestSwappedBytesAreTold(t *testing.T) {
 		return b
 	}, 100)
 	r.close()
-	if n := strings.Count(r.h.text(), "swapped"); n != 1 {
+	if n := strings.Count(r.h.Text(), "swapped"); n != 1 {
 		t.Errorf("told %d times", n)
 	}
 }
@@ -512,7 +517,7 @@ func FuzzParse(f *testing.F) {
 
 func TestMessagesDoNotAllocate(t *testing.T) {
 	for _, format := range []string{"slin16", "ulaw"} {
-		p, err := New(Config{Host: quiet{}})
+		p, err := New(Config{Host: deaf()})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -539,7 +544,7 @@ func TestMessagesDoNotAllocate(t *testing.T) {
 }
 
 func BenchmarkMessage(b *testing.B) {
-	p, err := New(Config{Host: quiet{}})
+	p, err := New(Config{Host: deaf()})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -560,20 +565,3 @@ func BenchmarkMessage(b *testing.B) {
 		}
 	}
 }
-
-// quiet is a host that keeps nothing.
-type quiet struct{}
-
-func (quiet) Open(media.Call, func(media.End)) (media.CallSink, error) { return quiet{}, nil }
-func (quiet) AddLeg(media.Leg) (media.LegSink, error)                  { return discard{}, nil }
-func (quiet) UpdateLeg(media.Leg)                                      {}
-func (quiet) Pause(string)                                             {}
-func (quiet) Resume(string)                                            {}
-func (quiet) Describe(map[string]string)                               {}
-func (quiet) End(media.End)                                            {}
-
-type discard struct{}
-
-func (discard) Frame(*pcm.Frame)              {}
-func (discard) Mark(media.Mark)               {}
-func (discard) End(media.End, media.LegStats) {}

@@ -16,10 +16,11 @@ import (
 	"sidetone/media"
 	"sidetone/media/fork"
 	"sidetone/media/fork/server"
+	"sidetone/media/mediatest"
 )
 
 // listen serves sessions on a loopback socket; what it returns is the address.
-func listen(t *testing.T, h *host, guard server.GuardConfig) string {
+func listen(t *testing.T, h *mediatest.Host, guard server.GuardConfig) string {
 	t.Helper()
 	p, err := New(Config{Host: h})
 	if err != nil {
@@ -66,7 +67,7 @@ func send(t *testing.T, c *websocket.Conn, kind int, b []byte) {
 
 func TestLoopback(t *testing.T) {
 	t.Run("a call over a socket", func(t *testing.T) {
-		h := newHost()
+		h := mediatest.New()
 		c := dial(t, listen(t, h, server.GuardConfig{})+"?call=c1&role=customer")
 		if c.Subprotocol() != "media" {
 			t.Errorf("subprotocol %q", c.Subprotocol())
@@ -77,15 +78,15 @@ func TestLoopback(t *testing.T) {
 		}
 		send(t, c, websocket.TextMessage, []byte(`{"event":"DTMF_END","digit":"7"}`))
 		c.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(1000, ""), time.Now().Add(time.Second))
-		if e := <-h.ended; e.State != media.Ended {
+		if e := h.NextEnd(); e.State != media.Ended {
 			t.Errorf("ended as %+v", e)
 		}
-		if text := h.text(); !strings.Contains(text, "frames 50 from 0, inserted 0, peak 8000\nmark digit 7 at 16000\n") {
+		if text := h.Text(); !strings.Contains(text, "pbx1-17.42: frames 50 from 0, inserted 0, peak 8000\npbx1-17.42: mark digit 7 at 16000\n") {
 			t.Errorf("told\n%s", text)
 		}
 	})
 	t.Run("W5 pings", func(t *testing.T) {
-		h := newHost()
+		h := mediatest.New()
 		c := dial(t, listen(t, h, server.GuardConfig{}))
 		pongs, pings := make(chan string, 1), make(chan string, 1)
 		c.SetPongHandler(func(s string) error { pongs <- s; return nil })
@@ -109,7 +110,7 @@ func TestLoopback(t *testing.T) {
 		}
 	})
 	t.Run("W8 token", func(t *testing.T) {
-		h := newHost()
+		h := mediatest.New()
 		url := listen(t, h, server.GuardConfig{Secrets: []string{"s3cret"}, Logins: []server.Login{{Name: "pbx", Password: "pw"}}})
 		for _, q := range []string{"", "?token=wrong"} {
 			_, resp, err := websocket.DefaultDialer.Dial(url+q, nil)
@@ -134,7 +135,7 @@ func TestLoopback(t *testing.T) {
 		}
 	})
 	t.Run("W12 long messages", func(t *testing.T) {
-		h := newHost()
+		h := mediatest.New()
 		c := dial(t, listen(t, h, server.GuardConfig{}))
 		send(t, c, websocket.TextMessage, fmt.Appendf(nil, plainStart, "ulaw"))
 		send(t, c, websocket.BinaryMessage, make([]byte, 65501))
@@ -143,29 +144,26 @@ func TestLoopback(t *testing.T) {
 		if !websocket.IsCloseError(err, 1009) {
 			t.Errorf("closed with %v", err)
 		}
-		if e := <-h.ended; e.State != media.Aborted {
+		if e := h.NextEnd(); e.State != media.Aborted {
 			t.Errorf("ended as %+v", e)
 		}
-		if got := h.legs[0].total; got != 410 {
+		if got := h.Legs()[0].Frames; got != 410 {
 			t.Errorf("%d frames", got)
 		}
 	})
 	t.Run("hung up", func(t *testing.T) {
-		h := newHost()
+		h := mediatest.New()
 		c := dial(t, listen(t, h, server.GuardConfig{}))
 		send(t, c, websocket.TextMessage, fmt.Appendf(nil, plainStart, "ulaw"))
 		send(t, c, websocket.BinaryMessage, make([]byte, 160))
-		for !strings.Contains(h.text(), "started") {
+		for !strings.Contains(h.Text(), "started") {
 			time.Sleep(time.Millisecond)
 		}
-		h.mu.Lock()
-		hangUp := h.hangUp
-		h.mu.Unlock()
-		hangUp(media.End{State: media.Aborted, Reason: "enough"})
+		h.HangUp(media.End{State: media.Aborted, Reason: "enough"})
 		if _, b, err := c.ReadMessage(); err != nil || string(b) != "HANGUP" {
 			t.Errorf("got %q, %v", b, err)
 		}
-		if e := <-h.ended; e.Reason != "enough" {
+		if e := h.NextEnd(); e.Reason != "enough" {
 			t.Errorf("ended as %+v", e)
 		}
 	})

@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
-	"fmt"
 	"math"
 	"strconv"
 	"strings"
@@ -13,129 +12,18 @@ import (
 
 	"sidetone/internal/pcm"
 	"sidetone/media"
+	"sidetone/media/mediatest"
 )
 
 const uuidText = "0549ec21-a181-4339-8ae7-f935be7bb040"
 
 var start = time.Date(2026, 3, 2, 9, 30, 0, 0, time.UTC)
 
-// host is a media.Host that writes down what it is told. One call at a time may
-// have a name.
-type host struct {
-	lines   []string
-	running map[string]bool
-	calls   []media.Call
-	hangUp  func(media.End)
-	err     error
-	legs    []*leg
-}
-
-func (h *host) note(format string, a ...any) { h.lines = append(h.lines, fmt.Sprintf(format, a...)) }
-
-func (h *host) text() string {
-	for _, l := range h.legs {
-		l.flush()
-	}
-	return strings.Join(h.lines, "\n") + "\n"
-}
-
-func (h *host) Open(c media.Call, hangUp func(media.End)) (media.CallSink, error) {
-	if h.err != nil {
-		return nil, h.err
-	}
-	if h.running[c.ID] {
-		return nil, fmt.Errorf("call %s: %w", c.ID, media.ErrDuplicate)
-	}
-	if h.running == nil {
-		h.running = map[string]bool{}
-	}
-	h.running[c.ID] = true
-	h.calls, h.hangUp = append(h.calls, c), hangUp
-	h.note("open %s source=%s external=%s agent=%s", c.ID, c.Source, c.External, c.Agent)
-	return &call{h, c.ID}, nil
-}
-
-type call struct {
-	*host
-	id string
-}
-
-func (c *call) AddLeg(l media.Leg) (media.LegSink, error) {
-	c.note("leg %s role=%v reason=%q", l.ID, l.Role, l.RoleReason)
-	s := &leg{host: c.host, id: l.ID}
-	c.legs = append(c.legs, s)
-	return s, nil
-}
-func (c *call) UpdateLeg(media.Leg) {}
-func (c *call) Pause(string)        {}
-func (c *call) Resume(string)       {}
-func (c *call) Describe(facts map[string]string) {
-	for _, k := range []string{"audiosocket kind", "audiosocket format", "audiosocket warning"} {
-		if v, ok := facts[k]; ok {
-			c.note("fact %s: %s", k, v)
-		}
-	}
-}
-func (c *call) End(e media.End) {
-	if c.running[c.id] {
-		delete(c.running, c.id)
-		c.note("call %s ended: %v, %s", c.id, e.State, e.Reason)
-	}
-}
-
-// leg sums up the frames between other events.
-type leg struct {
-	*host
-	id              string
-	frames, silent  int
-	from, next      int64
-	peak            int16
-	all             []int16
-	total, inserted int
-	ended           bool
-}
-
-func (l *leg) Frame(f *pcm.Frame) {
-	if l.frames == 0 {
-		l.from = f.Start
-	}
-	l.frames++
-	l.total++
-	l.next = f.End()
-	if f.Flags&pcm.Inserted != 0 {
-		l.silent++
-		l.inserted++
-	}
-	for _, x := range f.Samples {
-		l.peak = max(l.peak, x)
-	}
-	if len(l.all) < 5*pcm.Rate {
-		l.all = append(l.all, f.Samples[:]...)
-	}
-}
-
-func (l *leg) flush() {
-	if l.frames > 0 {
-		l.note("frames %d from %d, inserted %d, peak %d", l.frames, l.from, l.silent, l.peak)
-	}
-	l.frames, l.silent, l.peak = 0, 0, 0
-}
-
-func (l *leg) Mark(m media.Mark) {
-	l.flush()
-	what := map[media.MarkKind]string{
-		media.MarkStarted: "started", media.MarkDigit: "digit", media.MarkStalled: "stalled", media.MarkResumed: "resumed",
-	}[m.Kind]
-	if m.Kind == media.MarkDigit {
-		what += " " + string(m.Digit)
-	}
-	l.note("mark %s at %d", what, m.At)
-}
-
-func (l *leg) End(e media.End, s media.LegStats) {
-	l.flush()
-	l.ended = true
-	l.note("leg %s ended: %v, received %d", l.id, e.State, s.Received)
+// deaf is a host whose legs keep nothing.
+func deaf() *mediatest.Host {
+	h := mediatest.New()
+	h.Deaf = true
+	return h
 }
 
 // wire keeps what the session writes.
@@ -171,8 +59,8 @@ func tone(rate, from, n int) []byte {
 
 // swing is how often a leg's audio crosses zero upwards in a second, the
 // resampler's first 20 ms left out.
-func swing(l *leg) float64 {
-	n, x := 0, l.all[pcm.FrameSamples:]
+func swing(l mediatest.Leg) float64 {
+	n, x := 0, l.Samples[pcm.FrameSamples:]
 	for i := 1; i < len(x); i++ {
 		if x[i-1] < 0 && x[i] >= 0 {
 			n++
@@ -183,7 +71,7 @@ func swing(l *leg) float64 {
 
 type rig struct {
 	t *testing.T
-	h *host
+	h *mediatest.Host
 	w *wire
 	s *Session
 	// now moves with sleep, which ticks.
@@ -193,7 +81,7 @@ type rig struct {
 
 func open(t *testing.T, cfg Config) *rig {
 	t.Helper()
-	r := &rig{t: t, h: &host{}, w: &wire{}, now: start}
+	r := &rig{t: t, h: mediatest.New(), w: &wire{}, now: start}
 	if cfg.Host == nil {
 		cfg.Host = r.h
 	}
@@ -235,13 +123,8 @@ func (r *rig) close() {
 		err = nil
 	}
 	r.s.Closed(err, r.now)
-	for _, l := range r.h.legs {
-		if !l.ended {
-			r.t.Errorf("leg %s has no end", l.id)
-		}
-	}
-	if len(r.h.running) > 0 {
-		r.t.Errorf("calls without an end: %v", r.h.running)
+	for _, what := range r.h.Running() {
+		r.t.Errorf("%s has no end", what)
 	}
 }
 
@@ -265,7 +148,7 @@ func (r *rig) play(script string) {
 	}
 	r.close()
 	if r.err != nil {
-		r.h.note("closed: %v", r.err)
+		r.h.Note("closed: %v", r.err)
 	}
 }
 
@@ -294,9 +177,3 @@ type nothing struct{}
 
 func (nothing) Write([]byte)     {}
 func (nothing) HangUp(media.End) {}
-
-type discard struct{}
-
-func (discard) Frame(*pcm.Frame)              {}
-func (discard) Mark(media.Mark)               {}
-func (discard) End(media.End, media.LegStats) {}

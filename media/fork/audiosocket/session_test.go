@@ -16,6 +16,7 @@ import (
 	"sidetone/media"
 	"sidetone/media/fork"
 	"sidetone/media/g711"
+	"sidetone/media/mediatest"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -27,7 +28,7 @@ func TestVectors(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			r := open(t, Config{})
 			r.play(script)
-			got, file := r.h.text(), filepath.Join("testdata", name+".golden")
+			got, file := r.h.Text(), filepath.Join("testdata", name+".golden")
 			if *update {
 				if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
 					t.Fatal(err)
@@ -87,13 +88,13 @@ func TestChecklist(t *testing.T) {
 	t.Run("A1 UUID in segments of one byte", func(t *testing.T) {
 		r := open(t, Config{})
 		for _, b := range uuidFrame() {
-			if len(r.h.calls) > 0 {
+			if len(r.h.Calls()) > 0 {
 				t.Fatal("the call began before the UUID was whole")
 			}
 			r.take(b)
 		}
-		if r.err != nil || len(r.h.calls) != 1 || r.h.calls[0].External != uuidText || r.h.calls[0].ID != uuidText {
-			t.Errorf("got %+v, %v", r.h.calls, r.err)
+		if r.err != nil || len(r.h.Calls()) != 1 || r.h.Calls()[0].External != uuidText || r.h.Calls()[0].ID != uuidText {
+			t.Errorf("got %+v, %v", r.h.Calls(), r.err)
 		}
 		r.close()
 	})
@@ -107,8 +108,8 @@ func TestChecklist(t *testing.T) {
 			return media.Call{}, media.Leg{}, unknown
 		}})
 		r.take(uuidFrame()...)
-		if !errors.Is(r.err, unknown) || !strings.Contains(r.err.Error(), uuidText) || len(r.h.calls) != 0 {
-			t.Errorf("err %v, calls %v", r.err, r.h.calls)
+		if !errors.Is(r.err, unknown) || !strings.Contains(r.err.Error(), uuidText) || len(r.h.Calls()) != 0 {
+			t.Errorf("err %v, calls %v", r.err, r.h.Calls())
 		}
 		r.close()
 	})
@@ -133,9 +134,9 @@ func TestChecklist(t *testing.T) {
 			r.take(uuidFrame()...)
 			n := int(4 * time.Second / c.each)
 			r.stream(KindSlin, c.payload, n, c.each)
-			last := r.h.legs[len(r.h.legs)-1]
-			if r.err != nil || !strings.Contains(r.h.text(), c.want) || r.s.format != c.format {
-				t.Errorf("err %v, format %v, told\n%s", r.err, r.s.format, r.h.text())
+			last := r.h.Legs()[len(r.h.Legs())-1]
+			if r.err != nil || !strings.Contains(r.h.Text(), c.want) || r.s.format != c.format {
+				t.Errorf("err %v, format %v, told\n%s", r.err, r.s.format, r.h.Text())
 			}
 			if f := swing(last); f < 390 || f > 410 {
 				t.Errorf("the tone of 400 Hz has %.0f Hz", f)
@@ -159,9 +160,9 @@ func TestChecklist(t *testing.T) {
 			r := open(t, Config{Format: Slin})
 			r.take(uuidFrame()...)
 			r.stream(k, slin(k.Rate(), 20), 50, 20*time.Millisecond)
-			l := r.h.legs[0]
-			if f := swing(l); r.err != nil || r.s.rate != k.Rate() || l.total != 50 || f < 380 || f > 420 {
-				t.Errorf("%v: err %v, rate %d, %d frames, a tone of %.0f Hz", k, r.err, r.s.rate, l.total, f)
+			l := r.h.Legs()[0]
+			if f := swing(l); r.err != nil || r.s.rate != k.Rate() || l.Frames != 50 || f < 380 || f > 420 {
+				t.Errorf("%v: err %v, rate %d, %d frames, a tone of %.0f Hz", k, r.err, r.s.rate, l.Frames, f)
 			}
 			r.close()
 		}
@@ -171,8 +172,8 @@ func TestChecklist(t *testing.T) {
 		r.take(uuidFrame()...)
 		r.stream(KindSlin, slin(8000, 20), 10, 20*time.Millisecond)
 		r.stream(KindSlin16, slin(16000, 20), 10, 20*time.Millisecond)
-		if r.err != nil || len(r.h.legs) != 2 || r.h.legs[0].id != r.h.legs[1].id || r.h.legs[1].total != 10 {
-			t.Errorf("err %v, told\n%s", r.err, r.h.text())
+		if r.err != nil || len(r.h.Legs()) != 2 || r.h.Legs()[0].ID != r.h.Legs()[1].ID || r.h.Legs()[1].Frames != 10 {
+			t.Errorf("err %v, told\n%s", r.err, r.h.Text())
 		}
 		for i := range 40 {
 			r.take(frame(KindSlin+Kind(i%2), make([]byte, 320))...)
@@ -195,7 +196,7 @@ func TestChecklist(t *testing.T) {
 		for _, key := range "*#aD!" {
 			r.take(frame(KindDigit, []byte(string(key)))...)
 		}
-		text := r.h.text()
+		text := r.h.Text()
 		if strings.Count(text, "digit") != 7 || !strings.Contains(text, "digit 5 at 1600") || !strings.Contains(text, "digit A") {
 			t.Errorf("told\n%s", text)
 		}
@@ -223,8 +224,8 @@ func TestChecklist(t *testing.T) {
 				r.err = c.lost
 			}
 			r.close()
-			if !strings.Contains(r.h.text(), "call "+uuidText+" ended: "+c.state.String()) {
-				t.Errorf("%s: told\n%s", c.name, r.h.text())
+			if !strings.Contains(r.h.Text(), "call "+uuidText+" ended: "+c.state.String()) {
+				t.Errorf("%s: told\n%s", c.name, r.h.Text())
 			}
 		}
 	})
@@ -240,7 +241,7 @@ func TestChecklist(t *testing.T) {
 		r.take(frame(KindSlin, []byte{1})...)
 		r.take(frame(KindSlin, make([]byte, 320))...)
 		// 32767 + 160 samples, of which the last frame is not full.
-		if got := r.h.legs[0].total; r.err != nil || got != 205 {
+		if got := r.h.Legs()[0].Frames; r.err != nil || got != 205 {
 			t.Errorf("err %v, %d frames", r.err, got)
 		}
 		r.close()
@@ -319,30 +320,30 @@ func TestChecklist(t *testing.T) {
 			r.take(frame(KindSlin, next(50+i))...)
 		}
 		r.stream(KindSlin, next, 10, 20*time.Millisecond)
-		l := r.h.legs[0]
-		if l.total != 75 || l.inserted != 0 || l.next != 75*320 {
-			t.Errorf("%d frames, %d inserted, up to %d", l.total, l.inserted, l.next)
+		l := r.h.Legs()[0]
+		if l.Frames != 75 || l.Inserted != 0 || l.Next != 75*320 {
+			t.Errorf("%d frames, %d inserted, up to %d", l.Frames, l.Inserted, l.Next)
 		}
 		r.sleep(3 * time.Second) // beyond the threshold: time goes on
 		r.stream(KindSlin, next, 1, 20*time.Millisecond)
-		if l.inserted < 140 || l.inserted > 155 {
-			t.Errorf("%d frames inserted in 3 s", l.inserted)
+		if l = r.h.Legs()[0]; l.Inserted < 140 || l.Inserted > 155 {
+			t.Errorf("%d frames inserted in 3 s", l.Inserted)
 		}
 		r.close()
 	})
 
 	t.Run("A11 UUID that is running", func(t *testing.T) {
-		h := &host{}
+		h := mediatest.New()
 		a, b := open(t, Config{Host: h}), open(t, Config{Host: h})
 		a.take(uuidFrame()...)
 		a.stream(KindSlin, slin(8000, 20), 5, 20*time.Millisecond)
 		b.take(uuidFrame()...)
 		b.take(frame(KindSlin, make([]byte, 320))...)
-		if !errors.Is(b.err, media.ErrDuplicate) || len(h.calls) != 1 || h.legs[0].total != 5 {
-			t.Errorf("err %v, told\n%s", b.err, h.text())
+		if !errors.Is(b.err, media.ErrDuplicate) || len(h.Calls()) != 1 || h.Legs()[0].Frames != 5 {
+			t.Errorf("err %v, told\n%s", b.err, h.Text())
 		}
 		b.close()
-		if h.legs[0].ended {
+		if h.Legs()[0].Ended {
 			t.Error("the second connection ended the first one's leg")
 		}
 		a.h = h
@@ -358,7 +359,7 @@ func TestLookup(t *testing.T) {
 	r.take(uuidFrame()...)
 	r.close()
 	want := "open c1 source=audiosocket external=" + uuidText + " agent=maria\nleg " + uuidText + " role=agent reason=\"announced\"\n"
-	if got := r.h.text(); !strings.HasPrefix(got, want) || !r.h.calls[0].Started.Equal(start) {
+	if got := r.h.Text(); !strings.HasPrefix(got, want) || !r.h.Calls()[0].Started.Equal(start) {
 		t.Errorf("got\n%s", got)
 	}
 }
@@ -367,7 +368,7 @@ func TestHangUp(t *testing.T) {
 	r := open(t, Config{})
 	r.take(uuidFrame()...)
 	end := media.End{State: media.Aborted, Reason: "shutting down"}
-	r.h.hangUp(end)
+	r.h.HangUp(end)
 	if len(r.w.hung) != 1 {
 		t.Fatal("the host's hang-up does not reach the writer")
 	}
@@ -381,7 +382,7 @@ func TestHangUp(t *testing.T) {
 	}
 	r.take(frame(KindSlin, make([]byte, 320))...)
 	r.close()
-	if text := r.h.text(); !strings.Contains(text, "ended: aborted, shutting down") || strings.Contains(text, "frames") {
+	if text := r.h.Text(); !strings.Contains(text, "ended: aborted, shutting down") || strings.Contains(text, "frames") {
 		t.Errorf("told\n%s", text)
 	}
 }
@@ -401,7 +402,7 @@ func TestRefusals(t *testing.T) {
 		{"faster than time", append(uuidFrame(), bytes.Repeat(frame(KindSlin, make([]byte, 60000)), 4)...), nil, "sample rate"},
 	} {
 		r := open(t, Config{})
-		r.h.err = c.host
+		r.h.Refuse = c.host
 		r.take(c.bytes...)
 		if r.err == nil || !strings.Contains(r.err.Error(), c.want) {
 			t.Errorf("%s: got %v, want %q", c.name, r.err, c.want)
@@ -415,8 +416,8 @@ func TestRefusals(t *testing.T) {
 		t.Errorf("after a minute without frames: %v", r.err)
 	}
 	r.close()
-	if !strings.Contains(r.h.text(), "ended: timed out") {
-		t.Errorf("told\n%s", r.h.text())
+	if !strings.Contains(r.h.Text(), "ended: timed out") {
+		t.Errorf("told\n%s", r.h.Text())
 	}
 }
 
@@ -431,7 +432,7 @@ func TestSwappedBytesAreTold(t *testing.T) {
 		return b
 	}, 100, 20*time.Millisecond)
 	r.close()
-	if n := strings.Count(r.h.text(), "swapped"); n != 1 {
+	if n := strings.Count(r.h.Text(), "swapped"); n != 1 {
 		t.Errorf("told %d times", n)
 	}
 }
@@ -449,7 +450,7 @@ func refusal(t *testing.T, b []byte, cut func(int) int) (string, error) {
 	if r.err != nil && !errors.Is(r.err, ErrHungUp) && !strings.HasPrefix(r.err.Error(), "audiosocket: ") {
 		t.Errorf("an error that does not say whose it is: %v", r.err)
 	}
-	return r.h.text(), r.err
+	return r.h.Text(), r.err
 }
 
 func stream(t testing.TB) []byte {
@@ -510,19 +511,8 @@ func FuzzSession(f *testing.F) {
 	})
 }
 
-// quiet is a host that keeps nothing.
-type quiet struct{}
-
-func (q *quiet) Open(media.Call, func(media.End)) (media.CallSink, error) { return q, nil }
-func (q *quiet) AddLeg(media.Leg) (media.LegSink, error)                  { return discard{}, nil }
-func (q *quiet) UpdateLeg(media.Leg)                                      {}
-func (q *quiet) Pause(string)                                             {}
-func (q *quiet) Resume(string)                                            {}
-func (q *quiet) Describe(map[string]string)                               {}
-func (q *quiet) End(media.End)                                            {}
-
 func BenchmarkFrame(b *testing.B) {
-	p, err := New(Config{Host: &quiet{}})
+	p, err := New(Config{Host: deaf()})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -541,7 +531,7 @@ func BenchmarkFrame(b *testing.B) {
 }
 
 func TestFramesDoNotAllocate(t *testing.T) {
-	p, err := New(Config{Host: &quiet{}})
+	p, err := New(Config{Host: deaf()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -565,8 +555,8 @@ func TestFramesDoNotAllocate(t *testing.T) {
 func TestConfigIsChecked(t *testing.T) {
 	for name, c := range map[string]Config{
 		"no host":        {},
-		"negative time":  {Host: &host{}, Idle: -1},
-		"unknown format": {Host: &host{}, Format: 9},
+		"negative time":  {Host: mediatest.New(), Idle: -1},
+		"unknown format": {Host: mediatest.New(), Format: 9},
 	} {
 		if _, err := New(c); err == nil {
 			t.Errorf("%s: no error", name)
