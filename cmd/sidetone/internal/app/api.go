@@ -163,7 +163,7 @@ func (l *legRequest) check(i int) error {
 		return badRequest("fork the leg as PCMU, PCMA, G722, opus or L16/16000, or give auto to have it found out", "%s.codec: %q is not supported", where, l.Codec)
 	}
 	l.Codec = f.String()
-	if l.PayloadType > 127 {
+	if pt := l.PayloadType; pt > 127 || pt == 13 || pt == 19 || pt >= 64 && pt <= 95 {
 		return badRequest("leave it out, or give one from 96 to 127", "%s.payload_type: %d is none", where, l.PayloadType)
 	}
 	if _, err := codec.PayloadType(f); err != nil && l.PayloadType == 0 {

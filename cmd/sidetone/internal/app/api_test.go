@@ -66,6 +66,7 @@ func TestDecodeCallCodecs(t *testing.T) {
 		{`"codec":"G729"`, "", `codec: "G729" is not supported`},
 		{`"codec":"telephone-event/8000"`, "", "is not supported"},
 		{`"codec":"PCMU","payload_type":128`, "", "payload_type: 128 is none"},
+		{`"codec":"PCMU","payload_type":72`, "", "payload_type: 72 is none"},
 		{`"codec":"PCMU","payload_type":-1`, "", "no valid call"},
 	} {
 		q, err := decodeCall(strings.NewReader(`{"agent":"ann","legs":[{"role":"agent",` + c.fields + `}]}`))
