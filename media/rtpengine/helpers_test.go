@@ -2,7 +2,6 @@ package rtpengine
 
 import (
 	"bytes"
-	"fmt"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -13,8 +12,8 @@ import (
 	"time"
 
 	"sidetone/internal/leaktest"
-	"sidetone/internal/pcm"
 	"sidetone/media"
+	"sidetone/media/mediatest"
 	"sidetone/media/port"
 )
 
@@ -133,94 +132,10 @@ func subscriber(t *testing.T, c *Client, h media.Host, edit func(*Config)) *Subs
 	return s
 }
 
-// host is a media.Host that keeps what it is told.
-type host struct {
-	mu     sync.Mutex
-	lines  []string
-	legs   map[string]*sink
-	hangUp func(media.End)
-	refuse error
-}
-
-func (h *host) say(format string, args ...any) {
-	h.lines = append(h.lines, fmt.Sprintf(format, args...))
-}
-
-func (h *host) told() string {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return strings.Join(h.lines, "\n")
-}
-
-func (h *host) Open(c media.Call, hangUp func(media.End)) (media.CallSink, error) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.refuse != nil {
-		return nil, h.refuse
-	}
-	h.hangUp = hangUp
-	h.say("open %s, %s, %s", c.ID, c.Source, c.External)
-	return callSink{h}, nil
-}
-
-type callSink struct{ *host }
-
-func (c callSink) AddLeg(l media.Leg) (media.LegSink, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.say("leg %s, label %q, %v, party %v", l.ID, l.Label, l.Role, l.Party)
-	s := &sink{h: c.host, id: l.ID}
-	if c.legs == nil {
-		c.legs = map[string]*sink{}
-	}
-	c.legs[l.ID] = s
-	return s, nil
-}
-
-func (c callSink) UpdateLeg(media.Leg) {}
-func (c callSink) Pause(string)        {}
-func (c callSink) Resume(string)       {}
-
-func (c callSink) Describe(f map[string]string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for k, v := range f {
-		c.say("fact %s = %s", k, v)
-	}
-}
-
-func (c callSink) End(e media.End) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.say("end: %v, %s", e.State, e.Reason)
-}
-
-type sink struct {
-	h       *host
-	id      string
-	samples []int16
-	stats   media.LegStats
-}
-
-func (s *sink) Frame(f *pcm.Frame) {
-	s.h.mu.Lock()
-	defer s.h.mu.Unlock()
-	s.samples = append(s.samples, f.Samples[:]...)
-}
-
-func (s *sink) Mark(media.Mark) {}
-
-func (s *sink) End(e media.End, st media.LegStats) {
-	s.h.mu.Lock()
-	defer s.h.mu.Unlock()
-	s.stats = st
-	s.h.say("leg %s ends: %v, %s", s.id, e.State, e.Reason)
-}
-
 // has fails unless the host was told each line.
-func (h *host) has(t *testing.T, lines ...string) {
+func has(t *testing.T, h *mediatest.Host, lines ...string) {
 	t.Helper()
-	told := h.told()
+	told := h.Text()
 	for _, l := range lines {
 		if !strings.Contains(told, l) {
 			t.Errorf("the host was not told %q but\n%s", l, told)

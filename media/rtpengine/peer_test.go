@@ -18,6 +18,7 @@ import (
 	"sidetone/internal/needs"
 	"sidetone/internal/pcm"
 	"sidetone/media"
+	"sidetone/media/mediatest"
 	"sidetone/media/sdp"
 )
 
@@ -70,7 +71,7 @@ func TestRealEngine(t *testing.T) {
 	c := dial(t, netip.MustParseAddrPort(fmt.Sprintf("127.0.0.1:%d", ng)), func(cfg *ClientConfig) { cfg.Timeout = 5 * time.Second })
 	until(t, func() bool { return c.Ping(t.Context()) == nil })
 
-	if _, err := subscriber(t, c, &host{}, nil).Subscribe(t.Context(), order); !errors.Is(err, ErrUnknownCall) {
+	if _, err := subscriber(t, c, mediatest.New(), nil).Subscribe(t.Context(), order); !errors.Is(err, ErrUnknownCall) {
 		t.Errorf("a call that is none: %v", err)
 	}
 	for _, v := range []struct {
@@ -88,7 +89,7 @@ func TestRealEngine(t *testing.T) {
 			q.CallID, q.Call.ID = strings.ReplaceAll(v.name, " ", "-")+"@pbx", "c1"
 			a, b := freePort(t), freePort(t)
 			toB, toA := relay(t, c, q.CallID, a, b)
-			h := &host{}
+			h := mediatest.New()
 			sub, err := subscriber(t, c, h, nil).Subscribe(t.Context(), q)
 			if err != nil {
 				t.Fatal(err)
@@ -100,9 +101,9 @@ func TestRealEngine(t *testing.T) {
 			if len(q.Tags) == 1 {
 				want = map[string]float64{"callee": 880}
 			}
-			until(t, func() bool { return h.heard(want) >= 2*pcm.Rate })
+			until(t, func() bool { return heard(h, want) >= 2*pcm.Rate })
 			for leg, hz := range want {
-				if got := h.pitch(leg); got < hz*0.99 || got > hz*1.01 {
+				if got := pitch(h, leg); got < hz*0.99 || got > hz*1.01 {
 					t.Errorf("%s is heard at %.1f Hz, want %.0f", leg, got, hz)
 				}
 			}
@@ -113,7 +114,7 @@ func TestRealEngine(t *testing.T) {
 			}
 			if v.name != "R18 plain" {
 				sub.End(media.End{State: media.Ended, Reason: "enough"})
-				h.has(t, "\nend: ended, enough")
+				has(t, h, "\ncall c1 ended: ended, enough\n")
 				return
 			}
 			// rtpengine's own end of the call is seen, too.
@@ -121,7 +122,7 @@ func TestRealEngine(t *testing.T) {
 				t.Fatal(err)
 			}
 			<-sub.Done()
-			h.has(t, "\nend: ended, rtpengine has ended the call")
+			has(t, h, "\ncall c1 ended: ended, rtpengine has ended the call\n")
 		})
 	}
 }
@@ -164,26 +165,18 @@ func play(t *testing.T, ffmpeg string, hz, from, to int) {
 }
 
 // heard is the least number of samples of the legs.
-func (h *host) heard(legs map[string]float64) int {
-	h.mu.Lock()
-	defer h.mu.Unlock()
+func heard(h *mediatest.Host, legs map[string]float64) int {
 	least := 1 << 30
 	for l := range legs {
-		s := h.legs[l]
-		if s == nil {
-			return 0
-		}
-		least = min(least, len(s.samples))
+		least = min(least, len(h.Leg(l).Samples))
 	}
 	return least
 }
 
 // pitch is the inverse of the median time between a leg's rising zero
 // crossings, which a busy machine's gaps do not move.
-func (h *host) pitch(leg string) float64 {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	s := h.legs[leg].samples
+func pitch(h *mediatest.Host, leg string) float64 {
+	s := h.Leg(leg).Samples
 	var periods []float64
 	last := 0.0
 	for i := 1; i < len(s); i++ {

@@ -12,6 +12,7 @@ import (
 	"github.com/pion/rtp"
 
 	"sidetone/media"
+	"sidetone/media/mediatest"
 	"sidetone/media/port"
 	"sidetone/media/sdp"
 )
@@ -75,13 +76,13 @@ var order = Request{CallID: "7@pbx", Call: media.Call{ID: "c1"}}
 func TestSubscribe(t *testing.T) {
 	s := &script{subscribe: vectors(t)["subscribe-siprec"]}
 	e := s.serve(t)
-	h := &host{}
+	h := mediatest.New()
 	sub, err := subscriber(t, dial(t, e.addr(), nil), h, nil).Subscribe(t.Context(), order)
 	if err != nil {
 		t.Fatal(err)
 	}
-	h.has(t, "open c1, rtpengine, 7@pbx", `leg caller, label "caller", unknown, party caller`, `leg callee, label "callee", unknown, party called`,
-		"fact rtpengine.caller.tag = as7d", "fact rtpengine.callee.tag = k3Q", "fact rtpengine.subscription = rec1")
+	has(t, h, "open c1 source=rtpengine external=7@pbx agent=\n", "leg caller role=unknown reason=\"\" label=caller party=caller\n", "leg callee role=unknown reason=\"\" label=callee party=called\n",
+		"fact rtpengine.caller.tag: as7d\n", "fact rtpengine.callee.tag: k3Q\n", "fact rtpengine.subscription: rec1\n")
 	if e.asked("5:flagsl6:siprec3:alle") != 1 || e.asked("16:subscribe answer") != 1 || e.asked("18:transport-protocol7:RTP/AVP") != 1 {
 		t.Errorf("asked %q", e.all())
 	}
@@ -100,8 +101,8 @@ func TestSubscribe(t *testing.T) {
 	until(t, func() bool { st := sub.Stats(); return st[0].Received == 30 && st[1].Received == 20 })
 	sub.End(media.End{State: media.Ended, Reason: "hung up"})
 	sub.End(media.End{State: media.Aborted, Reason: "again"})
-	h.has(t, "leg caller ends: ended, hung up", "leg callee ends: ended, hung up", "\nend: ended, hung up")
-	if h.legs["caller"].stats.Received != 30 || h.legs["callee"].stats.Received != 20 {
+	has(t, h, "leg caller ended: ended, hung up, received 30", "leg callee ended: ended, hung up, received 20", "\ncall c1 ended: ended, hung up\n")
+	if h.Leg("caller").Stats.Received != 30 || h.Leg("callee").Stats.Received != 20 {
 		t.Error("the legs are swapped")
 	}
 	if e.asked("11:unsubscribe") != 1 || e.asked("6:to-tag4:rec1") != 2 {
@@ -145,22 +146,22 @@ func TestNames(t *testing.T) {
 		reply []byte
 		want  []string
 	}{
-		{"a side without a label", offered("m=audio 9000 RTP/AVP 0", "a=label:0"), []string{`leg k3Q, label "0"`, "fact rtpengine.k3Q.tag = k3Q"}},
-		{"no labels", vectors(t)["subscribe-plain"], []string{`leg media-0, label ""`, `leg media-1, label ""`}},
+		{"a side without a label", offered("m=audio 9000 RTP/AVP 0", "a=label:0"), []string{`leg k3Q role=unknown reason="" label=0`, "fact rtpengine.k3Q.tag: k3Q\n"}},
+		{"no labels", vectors(t)["subscribe-plain"], []string{"leg media-0 role=unknown reason=\"\"\n", "leg media-1 role=unknown reason=\"\"\n"}},
 		{"two lines of one side", offered("m=audio 9000 RTP/AVP 0", "a=label:1", "m=audio 9002 RTP/AVP 0", "a=label:1"),
-			[]string{`leg caller, label "caller"`, `leg caller-1, label "caller"`}},
+			[]string{`leg caller role=unknown reason="" label=caller`, `leg caller-1 role=unknown reason="" label=caller`}},
 		{"video is refused", offered("m=video 9000 RTP/AVP 96", "a=rtpmap:96 VP8/90000", "m=audio 9002 RTP/AVP 0", "a=label:1", "m=audio 0 RTP/AVP 0", "a=label:0"),
-			[]string{`leg caller, label "caller"`}},
+			[]string{`leg caller role=unknown reason="" label=caller`}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := &script{subscribe: c.reply}
-			h := &host{}
+			h := mediatest.New()
 			sub, err := subscriber(t, dial(t, s.serve(t).addr(), nil), h, nil).Subscribe(t.Context(), order)
 			if err != nil {
 				t.Fatal(err)
 			}
-			h.has(t, c.want...)
-			if n := strings.Count(h.told(), "leg "); n != len(s.answeredPorts()) {
+			has(t, h, c.want...)
+			if n := strings.Count(h.Text(), "leg "); n != len(s.answeredPorts()) {
 				t.Errorf("%d legs and %d ports", n, len(s.answeredPorts()))
 			}
 			sub.End(media.End{State: media.Ended})
@@ -184,7 +185,7 @@ func TestSecure(t *testing.T) {
 	e := s.serve(t)
 	q := order
 	q.Secure, q.Codec, q.Tags = true, "opus/48000/2", []string{"as7d"}
-	sub, err := subscriber(t, dial(t, e.addr(), nil), &host{}, nil).Subscribe(t.Context(), q)
+	sub, err := subscriber(t, dial(t, e.addr(), nil), mediatest.New(), nil).Subscribe(t.Context(), q)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -211,7 +212,7 @@ func TestRefusals(t *testing.T) {
 	for _, c := range []struct {
 		name   string
 		script *script
-		edit   func(*Config, *host, *Request)
+		edit   func(*Config, *mediatest.Host, *Request)
 		want   string
 		is     error
 		// opened says that the host saw the call, and its end.
@@ -224,16 +225,16 @@ func TestRefusals(t *testing.T) {
 		{name: "no audio", script: &script{subscribe: offered("m=audio 0 RTP/AVP 0")}, want: "has the call been answered?", opened: true, leaves: 1},
 		{name: "no codec", script: &script{subscribe: offered("m=audio 9000 RTP/AVP 18", "a=label:1")}, want: "have rtpengine transcode", opened: true, leaves: 1},
 		{name: "no key", script: &script{subscribe: offered("m=audio 9000 RTP/SAVP 0", "a=label:1")}, want: "crypto", opened: true, leaves: 1},
-		{name: "plain in place of SRTP", script: &script{subscribe: good}, edit: func(_ *Config, _ *host, q *Request) { q.Secure = true }, want: "SRTP was asked for", opened: true, leaves: 1},
-		{name: "no room", script: &script{subscribe: good}, edit: func(_ *Config, h *host, _ *Request) { h.refuse = media.ErrBusy }, want: "no room", is: media.ErrBusy, leaves: 1},
-		{name: "no name", script: &script{subscribe: good}, edit: func(_ *Config, _ *host, q *Request) { q.CallID = "" }, want: "both are needed"},
+		{name: "plain in place of SRTP", script: &script{subscribe: good}, edit: func(_ *Config, _ *mediatest.Host, q *Request) { q.Secure = true }, want: "SRTP was asked for", opened: true, leaves: 1},
+		{name: "no room", script: &script{subscribe: good}, edit: func(_ *Config, h *mediatest.Host, _ *Request) { h.Refuse = media.ErrBusy }, want: "no room", is: media.ErrBusy, leaves: 1},
+		{name: "no name", script: &script{subscribe: good}, edit: func(_ *Config, _ *mediatest.Host, q *Request) { q.CallID = "" }, want: "both are needed"},
 		{name: "answer refused", script: &script{subscribe: good, accept: []byte("d6:result5:error12:error-reason4:Nopee")}, want: "refuses subscribe answer: Nope", opened: true, leaves: 1},
-		{name: "no address", script: &script{subscribe: good}, edit: func(c *Config, _ *host, _ *Request) { c.Addr = netip.IPv4Unspecified() }, want: "cannot send to 0.0.0.0", opened: true, leaves: 1},
-		{name: "no port", script: &script{subscribe: good}, edit: func(c *Config, _ *host, _ *Request) { c.Pool = onePort(t) }, want: `leg "callee"`, is: port.ErrNoPort, opened: true, leaves: 1},
+		{name: "no address", script: &script{subscribe: good}, edit: func(c *Config, _ *mediatest.Host, _ *Request) { c.Addr = netip.IPv4Unspecified() }, want: "cannot send to 0.0.0.0", opened: true, leaves: 1},
+		{name: "no port", script: &script{subscribe: good}, edit: func(c *Config, _ *mediatest.Host, _ *Request) { c.Pool = onePort(t) }, want: `leg "callee"`, is: port.ErrNoPort, opened: true, leaves: 1},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			e := c.script.serve(t)
-			h, q := &host{}, order
+			h, q := mediatest.New(), order
 			s := subscriber(t, dial(t, e.addr(), nil), h, func(cfg *Config) {
 				if c.edit != nil {
 					c.edit(cfg, h, &q)
@@ -246,12 +247,15 @@ func TestRefusals(t *testing.T) {
 			if n := e.asked("11:unsubscribe"); n != c.leaves {
 				t.Errorf("unsubscribed %d times, want %d", n, c.leaves)
 			}
-			told := h.told()
-			if opened := strings.Contains(told, "open"); opened != c.opened || opened && strings.Count(told, "\nend: refused, ") != 1 {
+			told := h.Text()
+			if opened := strings.Contains(told, "open"); opened != c.opened || opened && strings.Count(told, "\ncall c1 ended: refused, ") != 1 {
 				t.Errorf("the host was told\n%s", told)
 			}
-			if begun, over := strings.Count(told, ", label "), strings.Count(told, " ends: refused"); begun != over {
-				t.Errorf("%d legs began and %d ended", begun, over)
+			if what := h.Running(); len(what) > 0 {
+				t.Errorf("without an end: %q", what)
+			}
+			if n := strings.Count(told, " ended: refused, "); c.opened && n != 1+len(h.Legs()) {
+				t.Errorf("%d of the call and its %d legs end as refused", n, len(h.Legs()))
 			}
 		})
 	}
@@ -276,10 +280,10 @@ func onePort(t *testing.T) *port.Pool {
 }
 
 func TestEnds(t *testing.T) {
-	begin := func(t *testing.T, s *script, idle time.Duration) (*host, *Subscriber, *Subscription) {
+	begin := func(t *testing.T, s *script, idle time.Duration) (*mediatest.Host, *Subscriber, *Subscription) {
 		t.Helper()
 		s.subscribe = vectors(t)["subscribe-siprec"]
-		h := &host{}
+		h := mediatest.New()
 		r := subscriber(t, dial(t, s.serve(t).addr(), nil), h, func(c *Config) { c.Idle = idle })
 		sub, err := r.Subscribe(t.Context(), order)
 		if err != nil {
@@ -290,31 +294,31 @@ func TestEnds(t *testing.T) {
 	t.Run("silence", func(t *testing.T) {
 		h, _, sub := begin(t, &script{}, 200*time.Millisecond)
 		<-sub.Done()
-		h.has(t, "end: timed out, no packet on any leg for 200ms")
+		has(t, h, "\ncall c1 ended: timed out, no packet on any leg for 200ms\n")
 	})
 	t.Run("rtpengine has ended the call", func(t *testing.T) {
 		h, _, sub := begin(t, &script{gone: true}, time.Minute)
 		<-sub.Done()
-		h.has(t, "end: ended, rtpengine has ended the call")
+		has(t, h, "\ncall c1 ended: ended, rtpengine has ended the call\n")
 	})
 	t.Run("the host hangs up", func(t *testing.T) {
 		h, _, sub := begin(t, &script{}, time.Minute)
-		h.hangUp(media.End{State: media.Aborted, Reason: "no more"})
-		h.hangUp(media.End{State: media.Aborted, Reason: "again"})
+		h.HangUp(media.End{State: media.Aborted, Reason: "no more"})
+		h.HangUp(media.End{State: media.Aborted, Reason: "again"})
 		<-sub.Done()
-		h.has(t, "end: aborted, no more")
+		has(t, h, "\ncall c1 ended: aborted, no more\n")
 	})
 	t.Run("shutdown", func(t *testing.T) {
 		h, r, sub := begin(t, &script{}, time.Minute)
 		r.Close(media.End{State: media.Aborted, Reason: "shutdown"})
 		<-sub.Done()
-		h.has(t, "end: aborted, shutdown")
+		has(t, h, "\ncall c1 ended: aborted, shutdown\n")
 		if _, err := r.Subscribe(t.Context(), order); !errors.Is(err, ErrClosed) {
 			t.Errorf("after Close: %v", err)
 		}
 	})
 	t.Run("rtpengine is gone at the end", func(t *testing.T) {
-		h := &host{}
+		h := mediatest.New()
 		s := &script{subscribe: vectors(t)["subscribe-siprec"]}
 		c := dial(t, s.serve(t).addr(), nil)
 		sub, err := subscriber(t, c, h, nil).Subscribe(t.Context(), order)
@@ -323,7 +327,7 @@ func TestEnds(t *testing.T) {
 		}
 		c.Close()
 		sub.End(media.End{State: media.Ended, Reason: "hung up"})
-		h.has(t, "end: ended, hung up")
+		has(t, h, "\ncall c1 ended: ended, hung up\n")
 	})
 }
 
@@ -336,7 +340,7 @@ func TestNewRefuses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := New(Config{Client: c, Host: &host{}, Pool: pool, Log: quiet, Idle: -1}); err == nil || !strings.Contains(err.Error(), "idle") {
+	if _, err := New(Config{Client: c, Host: mediatest.New(), Pool: pool, Log: quiet, Idle: -1}); err == nil || !strings.Contains(err.Error(), "idle") {
 		t.Errorf("error %v", err)
 	}
 }
