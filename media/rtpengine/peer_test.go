@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -103,7 +102,7 @@ func TestRealEngine(t *testing.T) {
 			}
 			until(t, func() bool { return heard(h, want) >= 2*pcm.Rate })
 			for leg, hz := range want {
-				if got := pitch(h, leg); got < hz*0.99 || got > hz*1.01 {
+				if got := h.Leg(leg).Pitch(); got < hz*0.99 || got > hz*1.01 {
 					t.Errorf("%s is heard at %.1f Hz, want %.0f", leg, got, hz)
 				}
 			}
@@ -171,24 +170,4 @@ func heard(h *mediatest.Host, legs map[string]float64) int {
 		least = min(least, len(h.Leg(l).Samples))
 	}
 	return least
-}
-
-// pitch is the inverse of the median time between a leg's rising zero
-// crossings, which a busy machine's gaps do not move.
-func pitch(h *mediatest.Host, leg string) float64 {
-	s := h.Leg(leg).Samples
-	var periods []float64
-	last := 0.0
-	for i := 1; i < len(s); i++ {
-		if s[i-1] < 0 && s[i] >= 0 {
-			at := float64(i) - float64(s[i])/float64(int(s[i])-int(s[i-1]))
-			periods = append(periods, at-last)
-			last = at
-		}
-	}
-	if len(periods) == 0 {
-		return 0
-	}
-	slices.Sort(periods)
-	return pcm.Rate / periods[len(periods)/2]
 }

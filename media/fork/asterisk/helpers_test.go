@@ -1,17 +1,12 @@
 package asterisk
 
 import (
-	"encoding/binary"
-	"encoding/hex"
 	"errors"
-	"math"
 	"net/url"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
 
-	"sidetone/internal/pcm"
 	"sidetone/media"
 	"sidetone/media/fork"
 	"sidetone/media/mediatest"
@@ -128,7 +123,11 @@ func (r *rig) play(script string) {
 			}
 			r.text(rest)
 		case "binary":
-			r.binary(unhex(r.t, rest))
+			b, err := mediatest.Bytes(rest)
+			if err != nil {
+				r.t.Fatal(err)
+			}
+			r.binary(b)
 		case "wait":
 			d, err := time.ParseDuration(rest)
 			if err != nil {
@@ -149,47 +148,4 @@ func (r *rig) play(script string) {
 	if r.err != nil {
 		r.h.Note("closed: %v", r.err)
 	}
-}
-
-func unhex(t *testing.T, line string) (b []byte) {
-	t.Helper()
-	for _, word := range strings.Fields(line) {
-		digits, times, repeated := strings.Cut(word, "*")
-		part, err := hex.DecodeString(digits)
-		if err != nil {
-			t.Fatalf("%q: %v", line, err)
-		}
-		n := 1
-		if repeated {
-			if n, err = strconv.Atoi(times); err != nil {
-				t.Fatalf("%q: %v", line, err)
-			}
-		}
-		for range n {
-			b = append(b, part...)
-		}
-	}
-	return b
-}
-
-// tone is 16-bit little-endian samples of a tone of 400 Hz, from sample from.
-func tone(rate, from, n int) []byte {
-	var b []byte
-	for i := range n {
-		x := 8000 * math.Sin(2*math.Pi*400*float64(from+i)/float64(rate))
-		b = binary.LittleEndian.AppendUint16(b, uint16(int16(x)))
-	}
-	return b
-}
-
-// swing is how often a leg's audio crosses zero upwards in a second, the
-// resampler's first 20 ms left out.
-func swing(l mediatest.Leg) float64 {
-	n, x := 0, l.Samples[pcm.FrameSamples:]
-	for i := 1; i < len(x); i++ {
-		if x[i-1] < 0 && x[i] >= 0 {
-			n++
-		}
-	}
-	return float64(n) * pcm.Rate / float64(len(x))
 }

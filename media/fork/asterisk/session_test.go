@@ -72,13 +72,13 @@ func TestVectors(t *testing.T) {
 }
 
 func slin(rate int) func(int) []byte {
-	return func(i int) []byte { return tone(rate, i*rate/50, rate/50) }
+	return func(i int) []byte { return mediatest.Tone(rate, i*rate/50, rate/50) }
 }
 
 // coded makes messages of 20 ms with an encoder.
 func coded(t *testing.T, rate int, encode func(dst []byte, src []int16) (int, error)) func(int) []byte {
 	return func(i int) []byte {
-		b := tone(rate, i*rate/50, rate/50)
+		b := mediatest.Tone(rate, i*rate/50, rate/50)
 		x := make([]int16, len(b)/2)
 		for j := range x {
 			x[j] = int16(binary.LittleEndian.Uint16(b[2*j:]))
@@ -133,7 +133,7 @@ func TestChecklist(t *testing.T) {
 			}
 			r.stream(c.message, 50)
 			l := r.h.Legs()[0]
-			if f := swing(l); r.err != nil || l.Frames != 50 || l.Peak < 7000 || l.Peak > 9000 || f < 380 || f > 420 {
+			if f := l.Pitch(); r.err != nil || l.Frames != 50 || l.Peak < 7000 || l.Peak > 9000 || f < 380 || f > 420 {
 				t.Errorf("%s: %v, %d frames, peak %d, a tone of %.0f Hz", c.format, r.err, l.Frames, l.Peak, f)
 			}
 			r.close()
@@ -218,7 +218,7 @@ func TestChecklist(t *testing.T) {
 		}
 		r.text(fmt.Sprintf(plainStart, "slin16"))
 		r.stream(func(i int) []byte { return slin(16000)(10 + i) }, 40)
-		if l := r.h.Legs()[0]; r.err != nil || l.Frames != 50 || swing(l) < 380 {
+		if l := r.h.Legs()[0]; r.err != nil || l.Frames != 50 || l.Pitch() < 380 {
 			t.Errorf("%v, %d frames", r.err, r.h.Legs()[0].Frames)
 		}
 		r.close()
@@ -529,7 +529,7 @@ func TestMessagesDoNotAllocate(t *testing.T) {
 		if err := s.Text(fmt.Appendf(nil, plainStart, format), now); err != nil {
 			t.Fatal(err)
 		}
-		data := tone(16000, 0, 320)
+		data := mediatest.Tone(16000, 0, 320)
 		step := func() {
 			now = now.Add(20 * time.Millisecond)
 			if s.Binary(data, now) != nil || s.Tick(now) != nil {
@@ -556,7 +556,7 @@ func BenchmarkMessage(b *testing.B) {
 	if err := s.Text(fmt.Appendf(nil, plainStart, "slin16"), now); err != nil {
 		b.Fatal(err)
 	}
-	data := tone(16000, 0, 320)
+	data := mediatest.Tone(16000, 0, 320)
 	b.ReportAllocs()
 	for b.Loop() {
 		now = now.Add(20 * time.Millisecond)

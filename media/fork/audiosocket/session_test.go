@@ -65,7 +65,7 @@ func TestChecklist(t *testing.T) {
 	silence := func(n int) func(int) []byte { return func(int) []byte { return make([]byte, n) } }
 	slin := func(rate, ms int) func(int) []byte {
 		n := rate * ms / 1000
-		return func(i int) []byte { return tone(rate, i*n, n) }
+		return func(i int) []byte { return mediatest.Tone(rate, i*n, n) }
 	}
 	g711Tone := func(law g711.Law) func(int) []byte {
 		c, err := g711.New(law)
@@ -74,7 +74,7 @@ func TestChecklist(t *testing.T) {
 		}
 		return func(i int) []byte {
 			var x [160]int16
-			for j, b := 0, tone(8000, i*160, 160); j < 160; j++ {
+			for j, b := 0, mediatest.Tone(8000, i*160, 160); j < 160; j++ {
 				x[j] = int16(binary.LittleEndian.Uint16(b[2*j:]))
 			}
 			out := make([]byte, 160)
@@ -138,7 +138,7 @@ func TestChecklist(t *testing.T) {
 			if r.err != nil || !strings.Contains(r.h.Text(), c.want) || r.s.format != c.format {
 				t.Errorf("err %v, format %v, told\n%s", r.err, r.s.format, r.h.Text())
 			}
-			if f := swing(last); f < 390 || f > 410 {
+			if f := last.Pitch(); f < 390 || f > 410 {
 				t.Errorf("the tone of 400 Hz has %.0f Hz", f)
 			}
 			r.close()
@@ -161,7 +161,7 @@ func TestChecklist(t *testing.T) {
 			r.take(uuidFrame()...)
 			r.stream(k, slin(k.Rate(), 20), 50, 20*time.Millisecond)
 			l := r.h.Legs()[0]
-			if f := swing(l); r.err != nil || r.s.rate != k.Rate() || l.Frames != 50 || f < 380 || f > 420 {
+			if f := l.Pitch(); r.err != nil || r.s.rate != k.Rate() || l.Frames != 50 || f < 380 || f > 420 {
 				t.Errorf("%v: err %v, rate %d, %d frames, a tone of %.0f Hz", k, r.err, r.s.rate, l.Frames, f)
 			}
 			r.close()
@@ -425,7 +425,7 @@ func TestSwappedBytesAreTold(t *testing.T) {
 	r := open(t, Config{})
 	r.take(uuidFrame()...)
 	r.stream(KindSlin, func(i int) []byte {
-		b := tone(8000, i*160, 160)
+		b := mediatest.Tone(8000, i*160, 160)
 		for j := 0; j < len(b); j += 2 {
 			b[j], b[j+1] = b[j+1], b[j]
 		}
@@ -456,10 +456,10 @@ func refusal(t *testing.T, b []byte, cut func(int) int) (string, error) {
 func stream(t testing.TB) []byte {
 	b := uuidFrame()
 	for i := range 3 {
-		b = append(b, frame(KindSlin, tone(8000, i*160, 160))...)
+		b = append(b, frame(KindSlin, mediatest.Tone(8000, i*160, 160))...)
 	}
 	b = append(b, frame(KindDigit, []byte("5"))...)
-	b = append(b, frame(KindSlin16, tone(16000, 0, 320))...)
+	b = append(b, frame(KindSlin16, mediatest.Tone(16000, 0, 320))...)
 	return append(b, frame(KindHangUp, nil)...)
 }
 
@@ -520,7 +520,7 @@ func BenchmarkFrame(b *testing.B) {
 	if err := s.Bytes(uuidFrame(), now); err != nil {
 		b.Fatal(err)
 	}
-	data := frame(KindSlin, tone(8000, 0, 160))
+	data := frame(KindSlin, mediatest.Tone(8000, 0, 160))
 	b.ReportAllocs()
 	for b.Loop() {
 		now = now.Add(20 * time.Millisecond)
@@ -539,7 +539,7 @@ func TestFramesDoNotAllocate(t *testing.T) {
 	if err := s.Bytes(uuidFrame(), now); err != nil {
 		t.Fatal(err)
 	}
-	data := frame(KindSlin16, tone(16000, 0, 320))
+	data := frame(KindSlin16, mediatest.Tone(16000, 0, 320))
 	step := func() {
 		now = now.Add(20 * time.Millisecond)
 		if s.Bytes(data, now) != nil || s.Tick(now) != nil {
