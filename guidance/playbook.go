@@ -50,8 +50,11 @@ type Listener interface {
 type Playbook struct {
 	Name    string
 	Spotter Spotter
-	Stages  []Stage
-	Rules   []Rule
+	// Speakers knows what agents and customers say at the beginning of a call,
+	// for package speaker.
+	Speakers Spotter
+	Stages   []Stage
+	Rules    []Rule
 }
 
 // Elements are the ids of the knowledge that the rules show, each once, in

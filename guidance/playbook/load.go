@@ -16,6 +16,12 @@
 //	    agent: [...]
 //	    any: [...]
 //	    unless: ["not lost"]
+//	speakers:                 # who says what at the beginning of a call
+//	  defaults: true          # besides those that any contact centre has
+//	  agent:
+//	    greeting: ["thank you for calling @1"] # a group counts once
+//	  customer:
+//	    trouble: ["i lost my $card @0.9"]
 //	stages:                   # the first is there from the start
 //	  - id: service
 //	  - id: closing
@@ -43,7 +49,7 @@
 //	      key: card-lost      # cards with one key say the same thing
 //
 // The phrases' language is that of package intent. A phrase may end in " @" and
-// its score.
+// its score; among speakers that is its weight (package speaker).
 package playbook
 
 import (
@@ -75,6 +81,7 @@ type file struct {
 	Classes  yaml.MapSlice                  `yaml:"classes"`
 	Entities map[string]map[string][]string `yaml:"entities"`
 	Intents  []intentItem                   `yaml:"intents"`
+	Speakers *speakersItem                  `yaml:"speakers"`
 	Stages   []stageItem                    `yaml:"stages"`
 	Rules    []ruleItem                     `yaml:"rules"`
 }
@@ -136,13 +143,14 @@ func Parse(name string, src []byte) (*guidance.Playbook, error) {
 	l := loader{
 		file:  yamlfile.File{Name: name, Source: src},
 		build: intent.NewBuilder(),
+		who:   intent.NewBuilder(),
 		known: map[string]bool{},
 	}
 	if err := l.file.Decode(&l.in); err != nil {
 		return nil, err
 	}
 	out := &guidance.Playbook{Name: l.in.Name}
-	for _, part := range []func(*guidance.Playbook) error{l.classes, l.entities, l.intents, l.stages, l.rules} {
+	for _, part := range []func(*guidance.Playbook) error{l.classes, l.entities, l.intents, l.speakers, l.stages, l.rules} {
 		if err := part(out); err != nil {
 			return nil, err
 		}
@@ -155,6 +163,8 @@ type loader struct {
 	file  yamlfile.File
 	in    file
 	build *intent.Builder
+	// who are the phrases that tell who speaks.
+	who *intent.Builder
 	// known are the intents and entities.
 	known map[string]bool
 }
@@ -167,8 +177,10 @@ func (l *loader) classes(*guidance.Playbook) error {
 		if !ok {
 			return l.file.Errorf(path, "class %v: its value is not a phrase", c.Key)
 		}
-		if err := l.build.Class(name, text); err != nil {
-			return l.file.Errorf(path, "%v", err)
+		for _, b := range []*intent.Builder{l.build, l.who} {
+			if err := b.Class(name, text); err != nil {
+				return l.file.Errorf(path, "%v", err)
+			}
 		}
 	}
 	return nil
@@ -236,18 +248,23 @@ func (l *loader) allPhrases(id, path string, s spoken) error {
 }
 
 func (l *loader) phrases(id, path, role string, list []string) error {
+	return phrases(l.build, l.file, id, path, role, list)
+}
+
+// phrases makes a list at a path of a file the marks of an intent.
+func phrases(build *intent.Builder, file yamlfile.File, id, path, role string, list []string) error {
 	for i, text := range list {
 		at := fmt.Sprintf("%s[%d]", path, i)
 		score := defaultScore
 		if say, number, ok := strings.Cut(text, " @"); ok {
 			var err error
 			if score, err = strconv.ParseFloat(number, 64); err != nil {
-				return l.file.Errorf(at, "phrase %q: %q is no score such as 0.5", text, number)
+				return file.Errorf(at, "phrase %q: %q is no score such as 0.5", text, number)
 			}
 			text = say
 		}
-		if err := l.build.Phrase(id, role, text, score); err != nil {
-			return l.file.Errorf(at, "%q: %v", id, err)
+		if err := build.Phrase(id, role, text, score); err != nil {
+			return file.Errorf(at, "%q: %v", id, err)
 		}
 	}
 	return nil

@@ -45,7 +45,7 @@ func TestParse(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p.Spotter = nil
+	p.Spotter, p.Speakers = nil, nil
 	want := &guidance.Playbook{
 		Name:   "small",
 		Stages: []guidance.Stage{{ID: "service"}, {ID: "closing", Begins: []string{"checked"}}},

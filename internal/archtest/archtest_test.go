@@ -16,7 +16,7 @@ func house() Rules {
 			"media/fork/twilio",
 			"media/webrtc/whip", "media/webrtc/red",
 			"asr", "asr/vad", "asr/text", "asr/written", "asr/stable", "asr/failover", "asr/whisper/model/...", "asr/whisper/opinion",
-			"guidance", "guidance/intent", "guidance/playbook",
+			"guidance", "guidance/intent", "guidance/playbook", "guidance/speaker",
 			"cmd/sidetone/internal/doctor", "cmd/sidetone/internal/capture",
 			"bench", "bench/wer", "bench/nonspeech",
 			"internal/pcm", "internal/dsp", "internal/nn", "internal/wav", "internal/tensor", "internal/safetensors", "internal/torchfile",
