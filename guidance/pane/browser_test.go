@@ -71,12 +71,19 @@ type reports struct {
 	painted []push.Painted
 	acted   []push.Acted
 	pauses  []string
+	swaps   []string
 }
 
 func (r *reports) Pause(agent, call string, paused bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.pauses = append(r.pauses, fmt.Sprintf("%s %s %t", agent, call, paused))
+}
+
+func (r *reports) Swap(agent, call string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.swaps = append(r.swaps, agent+" "+call)
 }
 
 func (r *reports) Painted(p push.Painted) {

@@ -22,7 +22,7 @@ func TestPage(t *testing.T) {
 		name string
 		run  func(*testing.T, context.Context)
 	}{
-		{"Call", call}, {"Transcript", transcript}, {"Written", writtenForms}, {"WrittenDark", writtenDark}, {"Pause", pausing}, {"PauseDark", pausingDark}, {"Swap", swapping}, {"Scroll", scroll}, {"Cards", cards}, {"Keys", keys}, {"Mark", mark},
+		{"Call", call}, {"Transcript", transcript}, {"Written", writtenForms}, {"WrittenDark", writtenDark}, {"Pause", pausing}, {"PauseDark", pausingDark}, {"Swap", swapping}, {"Doubt", doubting}, {"DoubtDark", doubtingDark}, {"DoubtChinese", doubtingChinese}, {"Scroll", scroll}, {"Cards", cards}, {"Keys", keys}, {"Mark", mark},
 		{"TwoPanes", twoPanes}, {"Search", searching}, {"Reconnect", reconnect}, {"Injection", injection}, {"Themes", themes},
 		{"Chinese", chinese}, {"Keyboard", keyboard}, {"Accessible", accessible}, {"Narrow", narrow}, {"Index", index},
 	} {
@@ -582,4 +582,65 @@ func swapping(t *testing.T, b context.Context) {
 	p.hub.Leg("c1", push.Leg{ID: "customer", Role: "agent", State: push.LegLive})
 	p.wait(`[...document.querySelectorAll(".line .who")].map((l) => l.textContent).join() === "Customer,Agent"`)
 	same(p, `document.querySelectorAll(".line.customer .text")[0].textContent`, "I lost my card.")
+}
+
+func doubting(t *testing.T, b context.Context) {
+	p := open(t, b)
+	showDoubt(p)
+	same(p, `document.querySelector("#doubt-text").textContent`, "Swapped? Agent: “I lost my card”; Customer: “how can I help you”")
+	p.do(chromedp.Click(chromedp.CSS("#swap")))
+	p.waitFor("the swap", func() bool { p.report.mu.Lock(); defer p.report.mu.Unlock(); return len(p.report.swaps) == 1 })
+	if got := p.report.swaps[0]; got != "maria c1" {
+		t.Errorf("asked for %q", got)
+	}
+	p.hub.Leg("c1", push.Leg{ID: "a", Role: "customer", State: push.LegLive})
+	p.hub.Leg("c1", push.Leg{ID: "c", Role: "agent", State: push.LegLive})
+	p.wait(`document.querySelector("#doubt").hidden`)
+	same(p, `document.activeElement.id`, "scroll")
+	// A suggestion that the agent does not want stays away.
+	p.hub.Leg("c1", push.Leg{ID: "c", Role: "agent", State: push.LegLive, Doubt: "“my card”"})
+	p.wait(`!document.querySelector("#doubt").hidden`)
+	p.do(chromedp.Click(chromedp.CSS("#swap-no")))
+	p.wait(`document.querySelector("#doubt").hidden`)
+	p.hub.Leg("c1", push.Leg{ID: "c", Role: "agent", State: push.LegHeld, Doubt: "“my card”, “send me”"})
+	p.wait(`document.querySelector("#legs .agent").title === "Agent: on hold"`)
+	same(p, `document.querySelector("#doubt").hidden`, true)
+	// What is quoted is text.
+	if err := p.hub.CallStarted(push.Call{ID: "c2", Agent: "maria", Started: time.Now(), Legs: []push.Leg{{ID: "a", Role: "agent", State: push.LegLive, Doubt: "<b>my card</b>"}}}); err != nil {
+		t.Fatal(err)
+	}
+	p.do(chromedp.Click(chromedp.CSS("#calls button:last-child")))
+	p.wait(`!document.querySelector("#doubt").hidden`)
+	same(p, `document.querySelector("#doubt-text").children.length`, 0)
+	p.hub.CallEnded("c2", "ended", "", time.Now())
+	p.wait(`document.querySelector("#doubt").hidden`)
+}
+
+func doubtingDark(t *testing.T, b context.Context) {
+	p := open(t, b)
+	p.media("prefers-color-scheme", "dark")
+	showDoubt(p)
+}
+
+func doubtingChinese(t *testing.T, b context.Context) {
+	p := open(t, b)
+	p.do(chromedp.Click(chromedp.CSS("#language")))
+	showDoubt(p)
+	same(p, `document.querySelector("#doubt-text").textContent`, "双方弄反了？坐席：“I lost my card”；客户：“how can I help you”")
+	same(p, `document.querySelector("#swap").textContent`, "互换")
+}
+
+// showDoubt brings a call whose words speak against its roles.
+func showDoubt(p *page) {
+	same(p, `document.querySelector("#doubt").hidden`, true)
+	p.startCall()
+	p.wait(`document.querySelectorAll("#legs li").length === 2`)
+	p.say("agent", 1, 1, -1, 500, "Hi, I lost my card.")
+	p.say("customer", 1, 1, -1, 2500, "Good morning, how can I help you?")
+	for role, words := range map[string]string{"agent": "“I lost my card”", "customer": "“how can I help you”"} {
+		p.hub.Leg("c1", push.Leg{ID: role[:1], Role: role, State: push.LegLive, RoleReason: "label", Doubt: words})
+	}
+	p.wait(`document.querySelectorAll(".line").length === 2 && (document.querySelector("#doubt-text").textContent.match(/“/g) ?? []).length === 2`)
+	same(p, `document.querySelector("#doubt").hidden`, false)
+	same(p, contrast, "")
 }

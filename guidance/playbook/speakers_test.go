@@ -108,6 +108,37 @@ func TestWhoSpeaksInCustomersQuestions(t *testing.T) {
 	}
 }
 
+// TestWhoSpeaksInReadSpeech gives no verdict on calls that are stitched of read
+// sentences, in which nobody is agent or customer.
+func TestWhoSpeaksInReadSpeech(t *testing.T) {
+	pb, err := RetailBank()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var sum tally
+	for i := 1; i <= 5; i++ {
+		b, err := os.ReadFile(needs.Eval(t, "asr", "calls", fmt.Sprintf("call%02d.turns.tsv", i)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		ears := map[string]*speaker.Ear{"agent": speaker.NewEar(pb.Speakers), "customer": speaker.NewEar(pb.Speakers)}
+		for no, line := range strings.Split(strings.TrimSpace(string(b)), "\n")[1:] {
+			f := strings.Split(line, "\t")
+			h := final(no+1, f[len(f)-1])
+			ears[f[1]].Hear(&h)
+		}
+		sum.calls++
+		agent, customer := ears["agent"].Evidence(), ears["customer"].Evidence()
+		if v := speaker.Judge([]speaker.Evidence{agent, customer}); v[0].Role != "" {
+			t.Errorf("call %d: %+v", i, v)
+		}
+		if agent.Finals < 3 || customer.Finals < 3 {
+			t.Errorf("call %d: %d and %d finals are too few to tell", i, agent.Finals, customer.Finals)
+		}
+	}
+	t.Logf("read speech, %v", sum)
+}
+
 // TestWhoSpeaks judges calls of a few words each.
 func TestWhoSpeaks(t *testing.T) {
 	pb, err := Parse("any.yaml", []byte("rules: [{id: a, when: {any: [b]}, card: {kind: alert, element: c}}]"))

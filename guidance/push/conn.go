@@ -428,6 +428,8 @@ func (p *pane) receive(kind int, b []byte, now time.Time) {
 		p.act(m, now)
 	case "pause":
 		p.pause(m)
+	case "swap":
+		p.swap(m)
 	case "search":
 		p.search(m)
 	case "ping":

@@ -57,6 +57,9 @@ type Listener interface {
 	// Pause is called when an agent wants nothing of a call of theirs to be
 	// heard, or to be heard again; the answer is Hub.Paused.
 	Pause(agent, call string, paused bool)
+	// Swap is called when an agent says that they are heard as the customer, and
+	// the customer as they, on a call of theirs; the answer is Hub.Leg.
+	Swap(agent, call string)
 }
 
 // Searcher finds elements of the knowledge base. Calls run at the same time,

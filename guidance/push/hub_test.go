@@ -773,7 +773,7 @@ func TestMove(t *testing.T) {
 	})
 }
 
-// TestPause lets an agent pause their own call, and no other.
+// TestPause lets an agent pause and swap their own call, and no other.
 func TestPause(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newListener()
@@ -793,6 +793,14 @@ func TestPause(t *testing.T) {
 		}
 		p.send(`{"type":"pause","call":"c2","paused":true}`)
 		if m := p.want("error"); m.Code != "unknown_call" || m.About != "pause" {
+			t.Errorf("another agent's call: %+v", m)
+		}
+		p.send(`{"type":"swap","call":"c1"}`)
+		if got := <-l.swaps; got != "maria c1" {
+			t.Errorf("the listener was told %q", got)
+		}
+		p.send(`{"type":"swap","call":"c2"}`)
+		if m := p.want("error"); m.Code != "unknown_call" || m.About != "swap" {
 			t.Errorf("another agent's call: %+v", m)
 		}
 		p.send(`{"type":"pause"}`)

@@ -63,13 +63,13 @@ func (m *inbound) validate() error {
 		if !isLanguage(m.Language) {
 			return fmt.Errorf("search: language %.20q is not a tag such as \"en\"", m.Language)
 		}
-	case "pause":
+	case "pause", "swap":
 		if m.Call == "" || len(m.Call) > maxName {
-			return fmt.Errorf("pause: call must have 1 to %d bytes", maxName)
+			return fmt.Errorf("%s: call must have 1 to %d bytes", m.Type, maxName)
 		}
 	case "ping":
 	default:
-		return fmt.Errorf("type %.20q: want \"ack\", \"action\", \"pause\", \"search\" or \"ping\"", m.Type)
+		return fmt.Errorf("type %.20q: want \"ack\", \"action\", \"pause\", \"swap\", \"search\" or \"ping\"", m.Type)
 	}
 	if m.ID < 0 {
 		return fmt.Errorf("%s: id %d is negative", m.Type, m.ID)

@@ -17,6 +17,8 @@ var inboundCases = []struct {
 	{"action wrong", `{"type":"action","call":"c","card":"k","action":"wrong"}`, ""},
 	{"search", `{"type":"search","id":7,"text":"overdraft fee","language":"en-GB"}`, ""},
 	{"search in any language", `{"type":"search","id":7,"text":"手续费"}`, ""},
+	{"swap", `{"type":"swap","call":"c"}`, ""},
+	{"swap of nothing", `{"type":"swap"}`, "swap: call must have"},
 	{"ping", `{"type":"ping","id":3}`, ""},
 	{"unknown field", `{"type":"ping","id":3,"later":true}`, ""},
 	{"empty", ``, "not a JSON message"},
@@ -79,6 +81,10 @@ func FuzzParseInbound(f *testing.F) {
 		case "search":
 			if m.Text == "" || len(m.Text) > 4*maxQuery {
 				t.Fatalf("text %q", m.Text)
+			}
+		case "pause", "swap":
+			if m.Call == "" || len(m.Call) > maxName {
+				t.Fatalf("call %q", m.Call)
 			}
 		case "ping":
 		default:

@@ -222,16 +222,18 @@ type listener struct {
 	painted chan Painted
 	acted   chan Acted
 	pauses  chan string
+	swaps   chan string
 }
 
 func newListener() *listener {
-	return &listener{make(chan Painted, 64), make(chan Acted, 64), make(chan string, 64)}
+	return &listener{make(chan Painted, 64), make(chan Acted, 64), make(chan string, 64), make(chan string, 64)}
 }
 func (l *listener) Painted(p Painted) { l.painted <- p }
 func (l *listener) Acted(a Acted)     { l.acted <- a }
 func (l *listener) Pause(agent, call string, paused bool) {
 	l.pauses <- fmt.Sprintf("%s %s %t", agent, call, paused)
 }
+func (l *listener) Swap(agent, call string) { l.swaps <- agent + " " + call }
 
 // rawRequest speaks HTTP by hand and returns the status.
 func rawRequest(t *testing.T, addr, request string) int {

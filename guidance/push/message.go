@@ -33,6 +33,7 @@ import (
 //	{"type":"ack","call":"c1","card":"k1","received_ms":1203.1,"painted_ms":1231.4}
 //	{"type":"action","call":"c1","card":"k1","action":"used"}
 //	{"type":"pause","call":"c1","paused":true}
+//	{"type":"swap","call":"c1"}
 //	{"type":"search","id":7,"text":"overdraft fee","language":"en"}
 //	{"type":"ping","id":3}
 //
@@ -60,6 +61,9 @@ type Leg struct {
 	State LegState `json:"state"`
 	// RoleReason is how the role is known.
 	RoleReason string `json:"role_reason,omitempty"`
+	// Doubt quotes what is said on the leg and speaks for the other role, where
+	// the two parties of a call may have been swapped.
+	Doubt string `json:"doubt,omitempty"`
 	// Quality is there once audio has come.
 	Quality *Quality `json:"quality,omitempty"`
 }

@@ -99,6 +99,21 @@ func (p *pane) act(m inbound, now time.Time) {
 
 // pause passes on that the agent wants to pause one of their calls.
 func (p *pane) pause(m inbound) {
+	if p.runs(m) {
+		p.hub.cfg.Listener.Pause(p.agent, m.Call, m.Paused)
+	}
+}
+
+// swap passes on that the parties of one of the agent's calls are swapped.
+func (p *pane) swap(m inbound) {
+	if p.runs(m) {
+		p.hub.cfg.Listener.Swap(p.agent, m.Call)
+	}
+}
+
+// runs says whether the message is about a running call of the agent's, and
+// tells the pane if not.
+func (p *pane) runs(m inbound) bool {
 	h := p.hub
 	h.mu.Lock()
 	c := h.calls[m.Call]
@@ -106,9 +121,9 @@ func (p *pane) pause(m inbound) {
 	h.mu.Unlock()
 	if !ours || h.cfg.Listener == nil {
 		p.answer(problem{Code: "unknown_call", About: m.Type, Text: "no such running call of this agent"})
-		return
+		return false
 	}
-	h.cfg.Listener.Pause(p.agent, m.Call, m.Paused)
+	return true
 }
 
 // query is a search under way; ctx ends when a later one replaces it.

@@ -4,13 +4,14 @@
 //
 // The phrases come from the playbook, in groups of one meaning each. A group
 // counts once for a leg, with the greatest weight of its phrases that were
-// heard, however often they were: people repeat themselves. A leg's score is
-// the sum of the agent's groups less that of the customer's. A verdict is
+// heard, however often they were: people repeat themselves. Words that belong
+// to two groups count for the weightier. A leg's score is the sum of the agent's groups less that of the customer's. A verdict is
 // rare rather than wrong: both legs must speak for it, or one very clearly and
 // the other not against it.
 package speaker
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -69,7 +70,14 @@ func (e *Ear) Hear(h *asr.Hypothesis) bool {
 	}
 	e.finals++
 	news := false
-	for _, m := range e.listener.Hear(h) {
+	mentions := slices.Clone(e.listener.Hear(h))
+	slices.SortStableFunc(mentions, func(a, b guidance.Mention) int { return cmp.Compare(b.Score, a.Score) })
+	var used []guidance.Ref
+	for _, m := range mentions {
+		if slices.ContainsFunc(m.Words, func(r guidance.Ref) bool { return slices.Contains(used, r) }) {
+			continue
+		}
+		used = append(used, m.Words...)
 		role, group, _ := strings.Cut(m.Intent, ":")
 		p := Proof{Role: role, Group: group, Words: words(m.Words), Weight: m.Score}
 		i := slices.IndexFunc(e.proofs, func(o Proof) bool { return o.Role == role && o.Group == group })
@@ -97,15 +105,7 @@ func words(refs []guidance.Ref) string {
 // Evidence is what was heard so far.
 func (e *Ear) Evidence() Evidence {
 	out := Evidence{Finals: e.finals, Proofs: slices.Clone(e.proofs)}
-	slices.SortStableFunc(out.Proofs, func(a, b Proof) int {
-		switch {
-		case a.Weight > b.Weight:
-			return -1
-		case a.Weight < b.Weight:
-			return 1
-		}
-		return 0
-	})
+	slices.SortStableFunc(out.Proofs, func(a, b Proof) int { return cmp.Compare(b.Weight, a.Weight) })
 	for _, p := range out.Proofs {
 		if p.Role == Agent {
 			out.Score += p.Weight
@@ -129,8 +129,16 @@ type Evidence struct {
 // Verdict is a role and why, or empty: nothing is clear.
 type Verdict struct {
 	Role string
-	// Words are quotations of what proves it.
+	// Words are quotations of what proves it, from the leg itself or, with
+	// Other, from the other one.
 	Words string
+	Other bool
+}
+
+// Stands says whether a verdict may stay when a later one is empty: what the
+// leg says does not speak for the other role.
+func (v Verdict) Stands(e Evidence) bool {
+	return v.Role != "" && roleOf(e.Score, 0) != other(v.Role)
 }
 
 // Judge gives a verdict on each of the legs that are heard at the same time. In
@@ -156,7 +164,7 @@ func Judge(legs []Evidence) []Verdict {
 	for i, r := range []string{role, other(role)} {
 		out[i] = verdict(legs[i], r)
 		if out[i].Words == "" {
-			out[i].Words = "on the other leg: " + verdict(legs[1-i], other(r)).Words
+			out[i].Words, out[i].Other = verdict(legs[1-i], other(r)).Words, true
 		}
 	}
 	return out

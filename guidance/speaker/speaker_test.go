@@ -57,7 +57,7 @@ func TestJudge(t *testing.T) {
 			}
 		})
 	}
-	if v := Judge([]Evidence{says(1), says(0)}); v[1].Words != "on the other leg: “help you”" {
+	if v := Judge([]Evidence{says(1), says(0)}); v[1].Words != "“help you”" || !v[1].Other || v[0].Other {
 		t.Errorf("a leg that said nothing: %+v", v[1])
 	}
 }
@@ -69,7 +69,7 @@ func TestEar(t *testing.T) {
 		weight      float64
 	}{
 		{Group(Agent, "help"), "help you", 0.5}, {Group(Agent, "help"), "how can i help", 0.9},
-		{Group(Agent, "more"), "anything else", 0.4}, {Group(Customer, "trouble"), "lost my card", 0.8},
+		{Group(Customer, "mine"), "my card", 0.3}, {Group(Agent, "more"), "anything else", 0.4}, {Group(Customer, "trouble"), "lost my card", 0.8},
 	} {
 		if err := b.Phrase(p.group, intent.Any, p.text, p.weight); err != nil {
 			t.Fatal(err)

@@ -4,7 +4,7 @@
 // Evidence has ranks. What the installation has configured comes first, since
 // only its operator can know who has which numbers; then what the source's
 // protocol says of the leg; then who called whom; then that there is nobody else
-// left; last the order of the legs. The strongest evidence decides. What
+// left; then the order of the legs; last what is said on them. The strongest evidence decides. What
 // disagrees with it is reported, since one of the two is wrong.
 package roles
 
@@ -22,6 +22,8 @@ type Rank uint8
 const (
 	// None: nothing tells.
 	None Rank = iota
+	// Said: what is said on the leg.
+	Said
 	// Order: the leg's place among the others.
 	Order
 	// Elimination: all others have the other role.
@@ -39,6 +41,8 @@ const (
 // String is the rank's name in APIs and logs.
 func (r Rank) String() string {
 	switch r {
+	case Said:
+		return "words"
 	case Order:
 		return "order"
 	case Elimination:

@@ -160,6 +160,7 @@ function state() {
   $("pause").setAttribute("aria-pressed", String(paused));
   $("paused").hidden = !paused;
   $("paused").textContent = paused ? t("paused", { reason: call.paused }) : "";
+  doubt(call && !call.ended && !call.settled ? call : null);
   arrange($("legs"), []);
   if (call && !call.ended) $("legs").append(...call.legs.map(chip));
   $("over").hidden = !call?.ended;
@@ -182,6 +183,31 @@ function chip(l) {
     title: title.filter(Boolean).join("\n"),
   }, el("span", { class: "dot", "aria-hidden": "true" }), t(role), el("span", { class: "leg-state" }, text),
   poor ? el("span", { class: "poor" }, poor) : "");
+}
+
+// doubt suggests a swap where what is said speaks against the roles. The words
+// are written only when they change, so that they are read out once.
+function doubt(call) {
+  const legs = call ? call.legs.filter((l) => l.doubt && l.state !== "ended") : [];
+  const heard = legs.map((l) => t("doubtHeard", { role: t(l.role), words: l.doubt })).join(t("listComma"));
+  const text = heard ? t("doubt", { heard }) : "";
+  if (!text && $("doubt").contains(document.activeElement)) $("scroll").focus();
+  $("doubt").hidden = !text;
+  if ($("doubt-text").textContent !== text) $("doubt-text").textContent = text;
+}
+
+// swap asks the server to make the agent the customer and the other way round.
+function swap() {
+  const call = calls.get(shown);
+  if (!call || call.ended) return;
+  if (!link.connected || !link.send({ type: "swap", call: call.id })) note(t("bannerOffline"));
+}
+
+// keepRoles puts the suggestion away for this call.
+function keepRoles() {
+  const call = calls.get(shown);
+  if (call) call.settled = true;
+  state();
 }
 
 // pause asks the server to hear nothing of the call, or to hear it again.
@@ -286,6 +312,8 @@ document.addEventListener("keydown", (e) => {
 });
 
 $("pause").addEventListener("click", pause);
+$("swap").addEventListener("click", swap);
+$("swap-no").addEventListener("click", keepRoles);
 $("language").addEventListener("click", () => { toggleLanguage(); retranslate(); });
 $("theme").addEventListener("click", () => { toggleTheme(); themeButton(); });
 $("help-open").addEventListener("click", () => $("help").showModal());

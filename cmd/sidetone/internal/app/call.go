@@ -206,6 +206,7 @@ func (c *call) hear(l *leg, h asr.Hypothesis) asr.Hypothesis {
 		}
 	}
 	h = l.redactor.Redact(h)
+	c.weigh(l, &h)
 	c.env.hub.Utterance(c.info.ID, l.shown(&h))
 	c.tell(c.session.Hear(l.guidance(), h, time.Now()))
 	return h

@@ -351,6 +351,13 @@ func (cs *calls) Pause(agent, id string, paused bool) {
 	}
 }
 
+// Swap implements push.Listener.
+func (cs *calls) Swap(agent, id string) {
+	if c := cs.find(id); c != nil {
+		c.swap("swapped: asked for by " + agent)
+	}
+}
+
 func (c *call) isDone() bool {
 	select {
 	case <-c.done:

@@ -13,6 +13,7 @@ import (
 	"sidetone/asr/vad"
 	"sidetone/asr/whisper"
 	"sidetone/guidance/push"
+	"sidetone/guidance/speaker"
 	"sidetone/internal/pcm"
 	"sidetone/internal/queue"
 	"sidetone/media"
@@ -27,6 +28,7 @@ var _ media.CallSink = (*call)(nil)
 // AddLeg implements media.CallSink.
 func (c *call) AddLeg(info media.Leg) (media.LegSink, error) {
 	l := &leg{call: c, id: info.ID, queue: queue.New[pcm.Frame](legQueue), language: c.language, state: push.LegWaiting, told: info}
+	l.ear = speaker.NewEar(c.env.playbook.Speakers)
 	l.info.Store(&info)
 	var err error
 	if l.detector, err = c.env.vad.NewDetector(vad.Config{}); err != nil {
@@ -99,18 +101,35 @@ func (c *call) decide() {
 		}
 		running, told = append(running, l), append(told, t)
 	}
-	for i, d := range roles.Decide(c.env.roles, c.info, told) {
+	decisions := roles.Decide(c.env.roles, c.info, told)
+	known := make([][]string, len(decisions))
+	heard := make([]roles.Heard, len(decisions))
+	for i, l := range running {
+		if l.fixed {
+			decisions[i].Role, decisions[i].Reason = told[i].Role, told[i].RoleReason
+		}
+		known[i], heard[i] = decisions[i].Conflicts, l.speaks()
+	}
+	roles.Weigh(decisions, heard)
+	disputed := false
+	for i, d := range decisions {
 		l, info := running[i], told[i]
 		if !l.fixed {
 			info.Role, info.RoleReason = d.Role, d.Reason
 		}
-		if !slices.Equal(l.conflicts, d.Conflicts) {
-			l.conflicts = d.Conflicts
-			for _, what := range d.Conflicts {
+		if !slices.Equal(l.known, known[i]) {
+			l.known = known[i]
+			for _, what := range known[i] {
 				l.log().Warn("the leg's role is in doubt", "role", info.Role, "because", info.RoleReason, "against", what)
 			}
 		}
+		l.conflicts = d.Conflicts
+		l.dispute(len(d.Conflicts) > len(known[i]), d)
+		disputed = disputed || l.disputed
 		l.info.Store(&info)
+	}
+	suggest(running, disputed)
+	for _, l := range running {
 		c.describe(l)
 	}
 }
@@ -179,7 +198,7 @@ func (l *leg) pushed() push.Leg {
 	info := l.info.Load()
 	return push.Leg{
 		ID: l.id, Role: info.Role.String(), RoleReason: info.RoleReason, Identity: info.Identity, State: l.state,
-		Quality: l.quality,
+		Quality: l.quality, Doubt: l.doubt,
 	}
 }
 
@@ -300,6 +319,7 @@ func (c *call) setRole(id string, role media.Role, reason string) bool {
 		return false
 	}
 	c.fix(l, role, reason)
+	c.reconsider()
 	return true
 }
 
@@ -314,6 +334,9 @@ func (c *call) swap(reason string) bool {
 			c.fix(l, other, reason)
 			swapped = true
 		}
+	}
+	if swapped {
+		c.reconsider()
 	}
 	return swapped
 }

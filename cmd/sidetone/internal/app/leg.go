@@ -12,6 +12,7 @@ import (
 	"sidetone/asr/written"
 	"sidetone/guidance"
 	"sidetone/guidance/push"
+	"sidetone/guidance/speaker"
 	"sidetone/internal/pcm"
 	"sidetone/internal/queue"
 	"sidetone/media"
@@ -39,8 +40,17 @@ type leg struct {
 	// told is what the source says, as info was before a decision on its role.
 	told      media.Leg
 	conflicts []string
-	state     push.LegState
-	quality   *push.Quality
+	// known are the conflicts without those by what is said.
+	known []string
+	// ear weighs what is said on the leg; verdict is for whom it speaks,
+	// disputed says that it is against the role, and doubt is what the pane is
+	// told of that. All are guarded by call.mu.
+	ear      *speaker.Ear
+	verdict  speaker.Verdict
+	disputed bool
+	doubt    string
+	state    push.LegState
+	quality  *push.Quality
 
 	detector *vad.Detector
 	stream   asr.Stream
