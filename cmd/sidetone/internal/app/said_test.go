@@ -160,7 +160,9 @@ func TestWordsAgainstRoles(t *testing.T) {
 		t.Errorf("one leg alone, not very clear: %v, %v", a.Conflicts, b.Conflicts)
 	}
 	s.say("b", "good morning how can i help you today")
-	s.until(page, func(l push.Leg) bool { return l.ID == "b" && l.Role == "customer" && l.Doubt == "“how can i help you”" })
+	s.until(page, func(l push.Leg) bool {
+		return l.ID == "b" && l.Role == "customer" && l.Doubt == "“how can i help you”"
+	})
 	a, b := s.legs()
 	if a.Role != "agent" || a.RoleReason != "label" || b.Role != "customer" {
 		t.Errorf("the words swapped the roles: %+v, %+v", a, b)
