@@ -16,8 +16,9 @@ import (
 	"sidetone/internal/needs"
 )
 
-// browser starts a headless Chromium whose work ends with the test.
-func browser(t *testing.T) context.Context {
+// browser starts a headless Chromium, with more options if given, whose work ends
+// with the test.
+func browser(t *testing.T, more ...chromedp.ExecAllocatorOption) context.Context {
 	t.Helper()
 	path := needs.Program(t, "chromium", "chromium-browser", "google-chrome")
 	opts := append(chromedp.DefaultExecAllocatorOptions[:],
@@ -25,6 +26,7 @@ func browser(t *testing.T) context.Context {
 		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true),
 		chromedp.Flag("lang", "en-GB"),
 	)
+	opts = append(opts, more...)
 	ctx, cancel := chromedp.NewExecAllocator(t.Context(), opts...)
 	t.Cleanup(cancel)
 	ctx, cancel = chromedp.NewContext(ctx)

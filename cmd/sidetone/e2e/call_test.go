@@ -23,6 +23,7 @@ import (
 	"sidetone/guidance"
 	"sidetone/kb"
 	"sidetone/kb/retailbank"
+	"sidetone/media"
 )
 
 // worstWER bounds the word error rate, in per cent, of each side of the demo call. The voices
@@ -31,20 +32,39 @@ const worstWER = 10.0
 
 // record is what GET /v1/calls/{id} answers, as far as the tests look.
 type record struct {
-	State, Reason string
-	Legs          []struct {
-		ID, Role, Address string
-		Stats             *struct {
+	State, Reason           string
+	Agent, Source, External string
+	Facts                   map[string]string
+	Legs                    []struct {
+		ID, Role, Address, Identity, Label string
+
+		RoleReason string `json:"role_reason"`
+		Stats      *struct {
 			Received, Lost, Invalid, Foreign uint64
 			DroppedFrames                    uint64 `json:"dropped_frames"`
 		}
 	}
-	Transcript []struct{ Role, Text string }
-	Cards      []struct {
+	Transcript []utterance
+	Pauses     []struct {
+		StartMS int64  `json:"start_ms"`
+		EndMS   *int64 `json:"end_ms"`
+	}
+	Cards []struct {
 		guidance.Card
 		State     string
 		LatencyMS *int64 `json:"latency_ms"`
 	}
+}
+
+// utterance is one final, on the call's clock.
+type utterance struct {
+	Role, Text string
+	StartMS    int64 `json:"start_ms"`
+	EndMS      int64 `json:"end_ms"`
+}
+
+func (u utterance) span() (start, end time.Duration) {
+	return time.Duration(u.StartMS) * time.Millisecond, time.Duration(u.EndMS) * time.Millisecond
 }
 
 // pane holds a WebSocket as the page does: it acknowledges every card.
@@ -196,7 +216,7 @@ func TestCallBecomesTranscriptAndCards(t *testing.T) {
 			t.Errorf("leg %s: the other source's packets were not counted: %+v", l.ID, *l.Stats)
 		}
 	}
-	checkTranscript(t, script, rec)
+	checkTranscript(t, script, rec, media.RoleAgent, media.RoleCustomer)
 	checkCards(t, script, rec)
 
 	p.mu.Lock()
@@ -273,18 +293,19 @@ func rtp(pt byte, seq uint16, n int) []byte {
 	return b
 }
 
-func checkTranscript(t *testing.T, script demo.Script, rec record) {
+// checkTranscript asserts that the words of each role are those of the script.
+func checkTranscript(t *testing.T, script demo.Script, rec record, roles ...media.Role) {
 	t.Helper()
 	n := wer.New()
-	for _, role := range []string{"agent", "customer"} {
+	for _, role := range roles {
 		var ref, hyp []string
 		for _, turn := range script.Turns {
-			if turn.Role.String() == role {
+			if turn.Role == role {
 				ref = append(ref, turn.Text)
 			}
 		}
 		for _, u := range rec.Transcript {
-			if u.Role == role {
+			if u.Role == role.String() {
 				hyp = append(hyp, u.Text)
 			}
 		}
