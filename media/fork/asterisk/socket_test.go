@@ -147,8 +147,9 @@ func TestLoopback(t *testing.T) {
 		if e := h.NextEnd(); e.State != media.Aborted {
 			t.Errorf("ended as %+v", e)
 		}
-		if got := h.Legs()[0].Frames; got != 410 {
-			t.Errorf("%d frames", got)
+		// On a busy machine silence may follow until the connection is closed.
+		if l := h.Legs()[0]; l.Frames-l.Inserted != 410 {
+			t.Errorf("%d frames, %d inserted", l.Frames, l.Inserted)
 		}
 	})
 	t.Run("hung up", func(t *testing.T) {
