@@ -207,7 +207,7 @@ var _ media.StatsSink = (*leg)(nil)
 // Stats implements media.StatsSink: the record, the pane and the metrics show
 // how the leg fares while it runs.
 func (l *leg) Stats(s media.LegStats) {
-	q := quality(&s, &l.before)
+	q := quality(&s, &l.before, l.spoke.Load())
 	l.before = s
 	c := l.call
 	c.mu.Lock()
@@ -231,10 +231,14 @@ const (
 	poorLoss, poorLate, poorLevel, poorClipping = 3, 3, -45, 0.5
 	// enoughSpeech is how many frames of speech tell its level.
 	enoughSpeech = 100
+	// longSpeech is how many tell that a leg is too quiet though no word was heard:
+	// the noise of a line in which nobody has spoken yet looks like quiet speech.
+	longSpeech = 1000
 )
 
-// quality is how a leg has fared since before.
-func quality(s, before *media.LegStats) *push.Quality {
+// quality is how a leg has fared since before; spoken tells that words were heard
+// on it.
+func quality(s, before *media.LegStats, spoken bool) *push.Quality {
 	share := func(now, then, allNow, allThen uint64) float64 {
 		if allNow <= allThen || now < then {
 			return 0
@@ -257,7 +261,7 @@ func quality(s, before *media.LegStats) *push.Quality {
 		q.Poor = "late"
 	case q.Clipped >= poorClipping:
 		q.Poor = "clipping"
-	case s.Quality.SpeechFrames >= enoughSpeech && q.Level < poorLevel:
+	case s.Quality.SpeechFrames >= enoughSpeech && q.Level < poorLevel && (spoken || s.Quality.SpeechFrames >= longSpeech):
 		q.Poor = "level"
 	}
 	return q

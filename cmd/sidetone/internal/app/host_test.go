@@ -282,9 +282,17 @@ func TestQuality(t *testing.T) {
 	} {
 		now := good
 		c.edit(&now)
-		if q := quality(&now, &good); q.Poor != c.want {
+		if q := quality(&now, &good, true); q.Poor != c.want {
 			t.Errorf("%s: %+v, want %q", c.name, q, c.want)
 		}
+	}
+	hum := media.LegStats{Received: 100, Quality: media.Quality{Frames: 100, SpeechFrames: 100, Level: -60}}
+	if q := quality(&hum, &media.LegStats{}, false); q.Poor != "" {
+		t.Errorf("a line in which nobody has spoken yet: %+v", q)
+	}
+	hum.Quality.SpeechFrames = longSpeech
+	if q := quality(&hum, &media.LegStats{}, false); q.Poor != "level" {
+		t.Errorf("somebody whom nobody hears: %+v", q)
 	}
 	r := host(t, nil)
 	call := open(t, r, media.Call{ID: "c", Agent: "ann"})

@@ -62,6 +62,8 @@ type leg struct {
 	// offset is when the leg's clock began on the call's clock, in
 	// nanoseconds; it is set before the first frame is queued.
 	offset atomic.Int64
+	// spoke is set once words were heard.
+	spoke atomic.Bool
 
 	// The rest belongs to the worker.
 	heard      int64 // end of the newest frame
@@ -196,6 +198,7 @@ func (l *leg) hear(hs []asr.Hypothesis, live bool) {
 		}
 		*h = l.call.hear(l, *h)
 		if h.Final && len(h.Words) > 0 {
+			l.spoke.Store(true)
 			said := spoken{Leg: l.id, Role: l.role().String(), StartMS: l.ms(h.Start), EndMS: l.ms(h.End), Text: h.Text()}
 			if w := written.Render(h.Words, spans(h, l.language)); w != said.Text {
 				said.Written = w
