@@ -26,7 +26,8 @@ func TestMain(m *testing.M) { leaktest.Main(m) }
 // peer is a server of forks on a socket.
 type peer struct {
 	*bench
-	url string
+	url    string
+	server *server.Server
 }
 
 func listen(t *testing.T, edit func(*server.Config)) *peer {
@@ -57,7 +58,7 @@ func listen(t *testing.T, edit func(*server.Config)) *peer {
 		b.calls.Close(media.End{State: media.Aborted, Reason: "test over"})
 		h.Close()
 	})
-	return &peer{b, "ws" + strings.TrimPrefix(h.URL, "http")}
+	return &peer{b, "ws" + strings.TrimPrefix(h.URL, "http"), s}
 }
 
 func (p *peer) dial(d websocket.Dialer, query, password string) (*websocket.Conn, *http.Response, error) {
@@ -163,16 +164,17 @@ func TestServer(t *testing.T) {
 		send(t, c, websocket.BinaryMessage, steady(8000, 500))
 		p.until("mark 1 on own")
 		c.NetConn().Close()
-		for end := time.Now().Add(30 * time.Second); ; time.Sleep(5 * time.Millisecond) {
-			d := p.mustDial(websocket.Dialer{}, "call=u")
-			send(t, d, websocket.BinaryMessage, steady(8000, 500))
-			hangUp(t, d)
-			if _, _, err := d.ReadMessage(); websocket.IsCloseError(err, websocket.CloseNormalClosure) {
-				break // taken; before the loss was seen it is refused with 1008
-			}
+		// Before the loss is seen, a second connection is refused.
+		for end := time.Now().Add(30 * time.Second); p.server.Stats().Open > 0; time.Sleep(5 * time.Millisecond) {
 			if time.Now().After(end) {
-				t.Fatal("the fork never came back")
+				t.Fatal("the loss was not seen")
 			}
+		}
+		d := p.mustDial(websocket.Dialer{}, "call=u")
+		send(t, d, websocket.BinaryMessage, steady(8000, 500))
+		hangUp(t, d)
+		if _, _, err := d.ReadMessage(); !websocket.IsCloseError(err, websocket.CloseNormalClosure) {
+			t.Fatalf("the fork did not come back: %v", err)
 		}
 		p.until("end: ended, the connection was closed")
 		if n := strings.Count(p.host.told(), "open u"); n != 1 {
