@@ -304,6 +304,19 @@ func TestQuality(t *testing.T) {
 	if !strings.Contains(r.logs.String(), "what=loss") {
 		t.Error("the log does not tell")
 	}
+	l.End(media.End{State: media.Ended, At: time.Now()}, media.LegStats{
+		Received: 90, Lost: 10, Jitter: 15 * time.Millisecond, ConcealedFrames: 2,
+		Quality: media.Quality{Frames: 100, SpeechFrames: 50, Level: -27, Clipped: 64, SkewKnown: true, Skew: 40},
+	})
+	_, _, b := r.ask(t, "GET", "/metrics", "")
+	for _, want := range []string{
+		"sidetone_leg_loss_ratio_sum 0.1", "sidetone_leg_concealed_ratio_sum 0.02", "sidetone_leg_jitter_seconds_sum 0.015",
+		"sidetone_leg_speech_level_dbfs_sum -27", "sidetone_leg_clock_skew_ppm_sum 40", "sidetone_leg_clipped_ratio_sum 0.002",
+	} {
+		if !strings.Contains(string(b), want+"\n") {
+			t.Errorf("the metrics lack %q", want)
+		}
+	}
 }
 
 // TestRolesAreDecided finds out who is the agent by the numbers of the house.

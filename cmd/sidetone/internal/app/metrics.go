@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"sidetone/internal/pcm"
 	"sidetone/media"
 )
 
@@ -32,6 +33,8 @@ type metrics struct {
 	refused       *prometheus.CounterVec
 	guidanceError prometheus.Counter
 	failovers     *prometheus.CounterVec
+	// How legs fared, one observation for each that is over.
+	legLoss, legConcealed, legJitter, legLevel, legSkew, legClipped prometheus.Histogram
 }
 
 func newMetrics() *metrics {
@@ -57,6 +60,16 @@ func newMetrics() *metrics {
 		guidanceError: prometheus.NewCounter(prometheus.CounterOpts{Name: "sidetone_guidance_errors_total", Help: "Errors of guidance, such as a missing element."}),
 		failovers:     counter("asr_failovers_total", "Changes of a leg's engine: to the fallback and back to the primary.", "to"),
 	}
+	of := func(name, help string, buckets ...float64) prometheus.Histogram {
+		return prometheus.NewHistogram(prometheus.HistogramOpts{Name: "sidetone_leg_" + name, Help: help, Buckets: buckets})
+	}
+	m.legLoss = of("loss_ratio", "Packets lost of a leg, as a share.", 0.001, 0.01, 0.03, 0.05, 0.1, 0.2, 0.5)
+	m.legConcealed = of("concealed_ratio", "Frames of a leg that were made up, as a share.", 0.001, 0.01, 0.03, 0.05, 0.1, 0.2, 0.5)
+	m.legJitter = of("jitter_seconds", "Interarrival jitter of a leg at its end.", 0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2)
+	m.legLevel = of("speech_level_dbfs", "Level of a leg's speech.", -60, -50, -45, -40, -35, -30, -25, -20, -15, -10, 0)
+	m.legSkew = of("clock_skew_ppm", "How much faster a sender's clock runs, where it is known.", -1000, -200, -100, -50, -20, 0, 20, 50, 100, 200, 1000)
+	m.legClipped = of("clipped_ratio", "Samples of a leg that were cut off at full scale, as a share.", 0.0001, 0.001, 0.005, 0.01, 0.05, 0.1)
+	m.registry.MustRegister(m.legLoss, m.legConcealed, m.legJitter, m.legLevel, m.legSkew, m.legClipped)
 	m.registry.MustRegister(m.running, m.calls, m.packets, m.frames, m.hypotheses, m.finalLag, m.wordLag,
 		m.cards, m.cardActions, m.cardLatency, m.refused, m.guidanceError, m.failovers,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
@@ -114,6 +127,21 @@ func (m *metrics) leg(s media.LegStats, dropped uint64) {
 		"invalid": s.Invalid, "foreign": s.Foreign, "forged": s.Forged, "rtcp": s.RTCP,
 	} {
 		m.packets.WithLabelValues(what).Add(float64(n))
+	}
+	q := s.Quality
+	if all := s.Received + s.Lost; all > 0 {
+		m.legLoss.Observe(float64(s.Lost) / float64(all))
+		m.legJitter.Observe(seconds(s.Jitter))
+	}
+	if q.Frames > 0 {
+		m.legConcealed.Observe(float64(s.ConcealedFrames) / float64(q.Frames))
+		m.legClipped.Observe(float64(q.Clipped) / float64(q.Frames*pcm.FrameSamples))
+	}
+	if q.SpeechFrames > 0 {
+		m.legLevel.Observe(q.Level)
+	}
+	if q.SkewKnown {
+		m.legSkew.Observe(q.Skew)
 	}
 	m.frames.WithLabelValues("concealed").Add(float64(s.ConcealedFrames))
 	m.frames.WithLabelValues("inserted").Add(float64(s.InsertedFrames))
