@@ -182,6 +182,9 @@ const (
 	Aborted
 	// Refused: the call never began.
 	Refused
+	// Lost: the other side vanished without a goodbye: its connection broke, or
+	// the server that had the call.
+	Lost
 )
 
 // String is the state's name as it stands in APIs and logs.
@@ -195,6 +198,8 @@ func (s EndState) String() string {
 		return "aborted"
 	case Refused:
 		return "refused"
+	case Lost:
+		return "lost"
 	default:
 		return "running"
 	}

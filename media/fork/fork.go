@@ -124,6 +124,6 @@ func EndFor(err error, now time.Time) media.End {
 	case errors.Is(err, ErrSilent):
 		return media.End{State: media.TimedOut, Reason: err.Error(), At: now}
 	default:
-		return media.End{State: media.Aborted, Reason: err.Error(), At: now}
+		return media.End{State: media.Lost, Reason: err.Error(), At: now}
 	}
 }

@@ -40,7 +40,7 @@ func TestEndFor(t *testing.T) {
 	}{
 		{nil, media.Ended},
 		{fmt.Errorf("%w: for 60s", ErrSilent), media.TimedOut},
-		{errors.New("connection reset"), media.Aborted},
+		{errors.New("connection reset"), media.Lost},
 	} {
 		if e := EndFor(c.err, now); e.State != c.want || e.Reason == "" || !e.At.Equal(now) {
 			t.Errorf("%v: got %+v, want %v", c.err, e, c.want)

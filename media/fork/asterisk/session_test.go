@@ -364,7 +364,7 @@ func TestEnds(t *testing.T) {
 	for _, c := range []struct {
 		err  error
 		want media.EndState
-	}{{nil, media.Ended}, {errors.New("1006: abnormal closure"), media.Aborted}, {fork.ErrSilent, media.TimedOut}} {
+	}{{nil, media.Ended}, {errors.New("1006: abnormal closure"), media.Lost}, {fork.ErrSilent, media.TimedOut}} {
 		r := open(t, Config{}, "")
 		r.text(fmt.Sprintf(plainStart, "slin"))
 		r.stream(slin(8000), 3)

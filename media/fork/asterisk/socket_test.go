@@ -144,7 +144,7 @@ func TestLoopback(t *testing.T) {
 		if !websocket.IsCloseError(err, 1009) {
 			t.Errorf("closed with %v", err)
 		}
-		if e := h.NextEnd(); e.State != media.Aborted {
+		if e := h.NextEnd(); e.State != media.Lost {
 			t.Errorf("ended as %+v", e)
 		}
 		// On a busy machine silence may follow until the connection is closed.

@@ -147,7 +147,7 @@ func TestDropped(t *testing.T) {
 		state  media.EndState
 		reason string
 	}{
-		{"G16 lost", lost, media.Aborted, "connection reset"},
+		{"G16 lost", lost, media.Lost, "connection reset"},
 		{"G16 closed in order but without close", nil, media.Ended, "without a close message"},
 		{"silent", fmt.Errorf("x: %w", fork.ErrSilent), media.TimedOut, "silent"},
 	} {

@@ -212,9 +212,9 @@ func TestChecklist(t *testing.T) {
 		}{
 			{"hang-up frame", frame(KindHangUp, nil), nil, media.Ended},
 			{"FIN", nil, nil, media.Ended},
-			{"FIN within a frame", []byte{0x10, 1}, nil, media.Aborted},
-			{"RST", nil, errors.New("connection reset by peer"), media.Aborted},
-			{"error frame", frame(KindError, []byte{2}), nil, media.Aborted},
+			{"FIN within a frame", []byte{0x10, 1}, nil, media.Lost},
+			{"RST", nil, errors.New("connection reset by peer"), media.Lost},
+			{"error frame", frame(KindError, []byte{2}), nil, media.Lost},
 		} {
 			r := open(t, Config{})
 			r.take(uuidFrame()...)

@@ -82,7 +82,7 @@ func TestLife(t *testing.T) {
 			t.Error("the call did not wait")
 		}
 		b.calls.Tick(c.now.Add(5 * time.Second))
-		b.has("end: aborted, read: connection reset by peer; it did not come back within 5s")
+		b.has("end: lost, read: connection reset by peer; it did not come back within 5s")
 		if b.calls.Running() != 0 {
 			t.Error("the call is still there")
 		}
@@ -92,7 +92,7 @@ func TestLife(t *testing.T) {
 		c := b.connect("call=u", "")
 		c.play(time.Second, 8000, 1)
 		c.Closed(errLost, c.now)
-		b.has("end: aborted, read: connection reset by peer")
+		b.has("end: lost, read: connection reset by peer")
 	})
 	t.Run("F12 the old connection is not dead yet", func(t *testing.T) {
 		b := newBench(t, nil)

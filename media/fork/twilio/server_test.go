@@ -129,7 +129,7 @@ func TestLoopback(t *testing.T) {
 				case "closed":
 					err = c.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(1000, ""), time.Now().Add(5*time.Second))
 				case "lost":
-					want = media.Aborted
+					want = media.Lost
 					err = c.Close()
 				}
 				if err != nil {
@@ -161,7 +161,7 @@ func TestLoopback(t *testing.T) {
 			}
 		}
 		wantClosed(t, c, 1008, "open another")
-		if got := <-h.ended; got.ended[0].State != media.Aborted {
+		if got := <-h.ended; got.ended[0].State != media.Lost {
 			t.Errorf("ends %v", got.ended)
 		}
 	})

@@ -423,7 +423,7 @@ func (s *Session) HangUp(e media.End, now time.Time) error {
 func (s *Session) Closed(err error, now time.Time) {
 	e := fork.EndFor(err, now)
 	if err == nil && s.start != nil && s.start.dialect != vonage {
-		e = media.End{State: media.Aborted, Reason: "the connection was closed without a stop message", At: now}
+		e = media.End{State: media.Lost, Reason: "the connection was closed without a stop message", At: now}
 	}
 	s.end(e)
 }

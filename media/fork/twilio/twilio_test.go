@@ -167,8 +167,8 @@ func TestConformance(t *testing.T) {
 			want media.EndState
 			why  string
 		}{
-			{nil, media.Aborted, "without a stop"},
-			{errors.New("reset by peer"), media.Aborted, "reset by peer"},
+			{nil, media.Lost, "without a stop"},
+			{errors.New("reset by peer"), media.Lost, "reset by peer"},
 			{fork.ErrSilent, media.TimedOut, "silent"},
 		} {
 			r := newRig(t, nil)

@@ -27,6 +27,8 @@ func YAML() []byte { return bytes.Clone(defaults) }
 // Config is the whole configuration; config.yaml explains every key.
 type Config struct {
 	Server      Server      `yaml:"server"`
+	Storage     Storage     `yaml:"storage"`
+	Journal     Journal     `yaml:"journal"`
 	Media       Media       `yaml:"media"`
 	Sources     Sources     `yaml:"sources"`
 	Roles       Roles       `yaml:"roles"`
@@ -40,6 +42,8 @@ type Config struct {
 type Server struct {
 	Listen         string   `yaml:"listen"`
 	AllowedOrigins []string `yaml:"allowed_origins"`
+	// Node names the server among others; see NodeName.
+	Node string `yaml:"node"`
 }
 
 // Media is the RTP side.
@@ -51,6 +55,7 @@ type Media struct {
 	MaxCalls       int           `yaml:"max_calls"`
 	SetupTimeout   time.Duration `yaml:"setup_timeout"`
 	SilenceTimeout time.Duration `yaml:"silence_timeout"`
+	Reconnect      time.Duration `yaml:"reconnect"`
 	PauseKeys      string        `yaml:"pause_keys"`
 	ResumeKeys     string        `yaml:"resume_keys"`
 }
@@ -161,6 +166,10 @@ func (c *Config) Validate() error {
 			bad(key, "%v; a time above zero is needed", d)
 		}
 	}
+	if c.Media.Reconnect < 0 {
+		bad("media.reconnect", "%v; a time, or 0s", c.Media.Reconnect)
+	}
+	c.validateStorage(bad)
 	c.Sources.validate(bad)
 	if _, err := c.Roles.Rules(); err != nil {
 		bad("roles", "%v", err)

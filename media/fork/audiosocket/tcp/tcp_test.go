@@ -199,7 +199,7 @@ func TestLoopback(t *testing.T) {
 		k = <-r.host.calls
 		c.SetLinger(0)
 		c.Close()
-		if e := <-k.ended; e.State != media.Aborted {
+		if e := <-k.ended; e.State != media.Lost {
 			t.Errorf("RST: %+v", e)
 		}
 	})
@@ -264,7 +264,7 @@ func TestLoopback(t *testing.T) {
 		defer b.Close()
 		r.take(a) // a pipe has no buffer
 		send(t, b, frame(audiosocket.KindUUID, id))
-		if e := <-(<-r.host.calls).ended; e.State != media.Aborted || !strings.Contains(e.Reason, "could not be sent") {
+		if e := <-(<-r.host.calls).ended; e.State != media.Lost || !strings.Contains(e.Reason, "could not be sent") {
 			t.Errorf("got %+v", e)
 		}
 	})

@@ -1,0 +1,94 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// EnvData names the folder of what is kept, where the configuration does not.
+const EnvData = "SIDETONE_DATA"
+
+// Storage says where things are kept.
+type Storage struct {
+	Dir     string `yaml:"dir"`
+	Records string `yaml:"records"`
+}
+
+// Journal is the log of what happens to calls.
+type Journal struct {
+	URL             string        `yaml:"url"`
+	CredentialsFile string        `yaml:"credentials_file"`
+	CAFile          string        `yaml:"ca_file"`
+	Listen          string        `yaml:"listen"`
+	Sync            time.Duration `yaml:"sync"`
+	Replicas        int           `yaml:"replicas"`
+	Keep            time.Duration `yaml:"keep"`
+	MaxBytes        int64         `yaml:"max_bytes"`
+}
+
+func (c *Config) validateStorage(bad func(key, format string, args ...any)) {
+	if r := c.Storage.Records; r != "" && !strings.HasPrefix(r, "postgres://") && !strings.HasPrefix(r, "postgresql://") {
+		bad("storage.records", "want postgres://…, or nothing for SQLite in the storage folder")
+	}
+	j := &c.Journal
+	if j.URL != "" && j.Listen != "" {
+		bad("journal.listen", "there is no NATS in this process when journal.url is set")
+	}
+	if j.Sync < 0 || j.Keep < 0 || j.MaxBytes < 0 {
+		bad("journal", "sync, keep and max_bytes cannot be negative")
+	}
+	if j.Replicas < 1 || j.Replicas > 5 {
+		bad("journal.replicas", "%d; 1 to 5 copies can be kept", j.Replicas)
+	}
+	if c.Server.Node != "" && !validNode(c.Server.Node) {
+		bad("server.node", "%q: want up to 63 letters, digits and dashes", c.Server.Node)
+	}
+}
+
+func validNode(s string) bool {
+	return s != "" && len(s) < 64 && strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-") == ""
+}
+
+// NodeName is the server's name among others.
+func (c *Config) NodeName() (string, error) {
+	if c.Server.Node != "" {
+		return c.Server.Node, nil
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		return "", fmt.Errorf("server.node: the machine has no name: %w", err)
+	}
+	host, _, _ = strings.Cut(host, ".")
+	host = strings.Map(func(r rune) rune {
+		if validNode(string(r)) {
+			return r
+		}
+		return '-'
+	}, host)
+	if !validNode(host) {
+		return "", fmt.Errorf("server.node: the machine's name %q will not do: set one", host)
+	}
+	return host, nil
+}
+
+// Path is the folder of everything that is kept.
+func (s *Storage) Path() (string, error) {
+	if s.Dir != "" {
+		return filepath.Clean(s.Dir), nil
+	}
+	if dir := os.Getenv(EnvData); dir != "" {
+		return filepath.Clean(dir), nil
+	}
+	if dir := os.Getenv("XDG_STATE_HOME"); filepath.IsAbs(dir) {
+		return filepath.Join(dir, "sidetone"), nil
+	}
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return "", errors.Join(errors.New("storage.dir: say where things are kept, or set "+EnvData), err)
+	}
+	return filepath.Join(home, ".local", "state", "sidetone"), nil
+}
