@@ -56,6 +56,8 @@ func house() Rules {
 			"filippo.io/age":                 {"internal/seal"},
 			"github.com/mewkiz/flac":         {"media/recording"},
 			"go.opentelemetry.io":            {"cmd/sidetone/internal/trace"},
+			"github.com/beevik/ntp":          {"cmd/sidetone/internal/clock"},
+			"github.com/coreos/go-systemd":   {"cmd/sidetone"},
 			"gonum.org/v1/plot":              {"bench/load"},
 			"github.com/chromedp":            nil,
 			"testing":                        {"internal/leaktest", "internal/needs", "internal/webpage/pagetest", "asr/asrtest"},

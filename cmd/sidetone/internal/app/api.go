@@ -223,9 +223,7 @@ func (a *App) routes() http.Handler {
 		}
 		return nil
 	}))
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
-		writeJSON(w, http.StatusOK, map[string]string{"status": "ok", "version": a.version})
-	})
+	a.operationRoutes(mux)
 	mux.HandleFunc("GET /v1/recognition", func(w http.ResponseWriter, _ *http.Request) {
 		writeJSON(w, http.StatusOK, a.recogniser.reply())
 	})

@@ -19,6 +19,7 @@ import (
 
 	"sidetone/asr/vad"
 	"sidetone/cmd/sidetone/internal/config"
+	"sidetone/cmd/sidetone/internal/health"
 	"sidetone/guidance/pane"
 	"sidetone/guidance/push"
 	"sidetone/internal/models"
@@ -47,6 +48,10 @@ type App struct {
 
 	recogniser *recogniser
 	listener   net.Listener
+	// health holds the checks of GET /readyz: whoever builds what can fail adds
+	// one.
+	health health.Set
+	about  about
 }
 
 // maker makes the recogniser; the tests have others.
@@ -118,6 +123,9 @@ func (a *App) build(cfg config.Config, engine maker) error {
 	}
 	e.hub = a.hub
 	a.watch()
+	if err = a.operate(&cfg, store); err != nil {
+		return err
+	}
 	if a.sources, err = newSources(cfg, a.calls, pool, a.log); err != nil {
 		return err
 	}
@@ -223,6 +231,7 @@ func (a *App) Close() error {
 		}
 	}
 	a.stopCalls(limit)
+	a.health.Close()
 	if a.hub != nil {
 		errs = append(errs, a.hub.Close(limit))
 	}

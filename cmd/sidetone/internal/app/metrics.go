@@ -81,6 +81,14 @@ func (m *metrics) gauge(name, help string, read func() float64) {
 	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "sidetone_" + name, Help: help}, read))
 }
 
+// build exports what runs, as labels of a 1.
+func (m *metrics) build(a about) {
+	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "sidetone_build_info", Help: "1, with what runs as labels.",
+		ConstLabels: prometheus.Labels{"version": a.Version, "go": a.Go, "commit": a.Commit},
+	}, func() float64 { return 1 }))
+}
+
 // watchWhisper exports what the engine whisper counts itself, and its load.
 func (m *metrics) watchWhisper(r *recogniser) {
 	s := r.local.Stats()
