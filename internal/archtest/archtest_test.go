@@ -60,7 +60,7 @@ func house() Rules {
 			"github.com/coreos/go-systemd":   {"cmd/sidetone"},
 			"gonum.org/v1/plot":              {"bench/load"},
 			"github.com/chromedp":            nil,
-			"testing":                        {"internal/leaktest", "internal/needs", "internal/webpage/pagetest", "asr/asrtest"},
+			"testing":                        {"internal/leaktest", "internal/needs", "internal/webpage/pagetest", "internal/store/storetest", "asr/asrtest"},
 		},
 	}
 }
