@@ -3,6 +3,7 @@ module sidetone
 go 1.26.0
 
 require (
+	filippo.io/age v1.3.2 // files encrypted at rest, in a format that other tools open
 	github.com/blevesearch/bleve/v2 v2.6.3 // full-text index of the knowledge base, English and Chinese
 	github.com/blevesearch/bleve_index_api v1.4.1 // bleve's index settings (types that bleve's API takes)
 	github.com/chromedp/cdproto v0.159.0 // protocol types for chromedp; tests only
@@ -35,6 +36,7 @@ require (
 )
 
 require (
+	filippo.io/hpke v0.4.0 // indirect
 	github.com/RoaringBitmap/roaring/v2 v2.14.5 // indirect
 	github.com/beorn7/perks v1.0.1 // indirect
 	github.com/bits-and-blooms/bitset v1.24.2 // indirect
