@@ -35,6 +35,8 @@ type Config struct {
 	Models      Models      `yaml:"models"`
 	Recognition Recognition `yaml:"recognition"`
 	Guidance    Guidance    `yaml:"guidance"`
+	Tracing     Tracing     `yaml:"tracing"`
+	Doctor      Doctor      `yaml:"doctor"`
 	Log         Log         `yaml:"log"`
 }
 
@@ -175,6 +177,7 @@ func (c *Config) Validate() error {
 		bad("roles", "%v", err)
 	}
 	c.Recognition.validate(bad)
+	c.validateOperation(bad)
 	if _, err := c.Log.level(); err != nil {
 		bad("log.level", "%v", err)
 	}
