@@ -43,6 +43,8 @@ type Pool struct {
 	cfg  PoolConfig
 	mu   sync.Mutex
 	next uint16
+	// taken counts the ports that are open.
+	taken int
 	// rests are the ports that are left alone, and until when, the first to be
 	// free first; resting holds the same ports.
 	rests   []rest
@@ -112,6 +114,15 @@ func (p *Pool) listen(both bool, now time.Time) (sockets, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.wake(now)
+	s, err := p.choose(both)
+	if err == nil {
+		p.taken++
+	}
+	return s, err
+}
+
+// choose is listen without the accounts. The caller holds mu.
+func (p *Pool) choose(both bool) (sockets, error) {
 	if p.cfg.Min == 0 {
 		return p.listenKernel(both)
 	}
@@ -175,11 +186,25 @@ func (p *Pool) listenKernel(both bool) (sockets, error) {
 	return sockets{}, err
 }
 
+// Free is how many more ports there are now, as far as nobody else has taken any
+// of the range; bounded is false where the kernel chooses them.
+func (p *Pool) Free(now time.Time) (n int, bounded bool) {
+	if p.cfg.Min == 0 {
+		return 0, false
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.wake(now)
+	first := int(p.cfg.Min) + int(p.cfg.Min%2)
+	return max(0, (int(p.cfg.Max)-first)/2+1-p.taken-len(p.rests)), true
+}
+
 // release has a port rest that was closed at now.
 func (p *Pool) release(port uint16, now time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.wake(now)
+	p.taken--
 	if p.cfg.Rest < 0 {
 		return
 	}

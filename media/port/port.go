@@ -109,7 +109,9 @@ func (p *Pool) Open(cfg Config) (*Port, error) {
 		return nil, fmt.Errorf("port: %w", err)
 	}
 	if err := socks.rtp.SetReadBuffer(p.cfg.ReadBuffer); err != nil {
-		return nil, errors.Join(fmt.Errorf("port: setting the read buffer of %v: %w", socks.rtp.LocalAddr(), err), socks.Close())
+		err = errors.Join(fmt.Errorf("port: setting the read buffer of %v: %w", socks.rtp.LocalAddr(), err), socks.Close())
+		p.release(localAddr(socks.rtp).Port(), now)
+		return nil, err
 	}
 	t := &Port{
 		pool: p, socks: socks, addr: localAddr(socks.rtp), leg: leg, guard: cfg.Guard, ctl: ctl,

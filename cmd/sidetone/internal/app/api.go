@@ -2,6 +2,7 @@ package app
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -11,7 +12,6 @@ import (
 	"strings"
 	"time"
 
-	"sidetone/asr/whisper"
 	"sidetone/cmd/sidetone/internal/config"
 	"sidetone/guidance/push"
 	"sidetone/media"
@@ -69,6 +69,8 @@ type apiError struct {
 	Status int    `json:"-"`
 	Text   string `json:"error"`
 	Hint   string `json:"hint,omitempty"`
+	// Retry is after how many seconds the request may come again.
+	Retry int `json:"retry_after,omitempty"`
 }
 
 func (e *apiError) Error() string { return e.Text }
@@ -255,16 +257,7 @@ func (a *App) postCall(w http.ResponseWriter, r *http.Request) {
 // refuse answers a request for a call that does not come to be, and counts it.
 func (a *App) refuse(w http.ResponseWriter, err error) {
 	e := classify(err)
-	cause := "request"
-	switch {
-	case errors.Is(err, whisper.ErrOverloaded):
-		cause = "overload"
-	case e.Status == http.StatusServiceUnavailable:
-		cause = "capacity"
-	case e.Status >= http.StatusInternalServerError:
-		cause = "server"
-	}
-	a.metrics.refused.WithLabelValues(strconv.Itoa(e.Status), cause).Inc()
+	a.calls.env.admission.count("rtp", err)
 	writeError(w, e)
 }
 
@@ -352,16 +345,14 @@ func unknownCall(id string) error {
 // classify gives an error of the media path its HTTP form.
 func classify(err error) *apiError {
 	var e *apiError
+	var no *refusal
 	switch {
 	case errors.As(err, &e):
 		return e
 	case errors.Is(err, rtpfork.ErrDuplicateCall), errors.Is(err, media.ErrDuplicate):
 		return &apiError{Status: http.StatusConflict, Text: err.Error(), Hint: "end the running call first or choose another id"}
-	case errors.Is(err, whisper.ErrOverloaded):
-		return &apiError{
-			Status: http.StatusServiceUnavailable, Text: "no room for another call, recognition is overloaded: " + err.Error(),
-			Hint: "try again in some seconds or at another node; see recognition.max_partial_wait, max_final_wait, workers and compute",
-		}
+	case errors.As(err, &no):
+		return &apiError{Status: http.StatusServiceUnavailable, Text: err.Error(), Hint: no.hint, Retry: no.retry}
 	case errors.Is(err, rtpfork.ErrTooManyCalls), errors.Is(err, rtpfork.ErrNoPort), errors.Is(err, rtpfork.ErrClosed),
 		errors.Is(err, media.ErrBusy), errors.Is(err, media.ErrDraining):
 		return &apiError{Status: http.StatusServiceUnavailable, Text: err.Error(), Hint: "try again later, or raise media.max_calls and the port range"}
@@ -373,7 +364,7 @@ func classify(err error) *apiError {
 func writeError(w http.ResponseWriter, err error) {
 	e := classify(err)
 	if e.Status == http.StatusServiceUnavailable {
-		w.Header().Set("Retry-After", "5")
+		w.Header().Set("Retry-After", strconv.Itoa(cmp.Or(e.Retry, retryBusy)))
 	}
 	writeJSON(w, e.Status, e)
 }

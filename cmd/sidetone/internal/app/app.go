@@ -44,7 +44,9 @@ type App struct {
 	hub     *push.Hub
 	calls   *calls
 	sources *sources
-	pane    http.Handler
+	// admission is the door of all of them.
+	admission *admission
+	pane      http.Handler
 
 	recogniser *recogniser
 	listener   net.Listener
@@ -95,6 +97,9 @@ func (a *App) build(cfg config.Config, engine maker) error {
 		return err
 	}
 	e.recogniser = a.recogniser
+	a.admission = newAdmission(a.metrics, a.log)
+	a.admission.watchLoad(a.recogniser)
+	e.admission = a.admission
 	host, err := netip.ParseAddr(cfg.Media.Host)
 	if err != nil {
 		return fmt.Errorf("media.host: %w", err)
@@ -103,6 +108,7 @@ func (a *App) build(cfg config.Config, engine maker) error {
 	if err != nil {
 		return fmt.Errorf("media.first_port: %w", err)
 	}
+	a.admission.watchPorts(pool)
 	if e.roles, err = cfg.Roles.Rules(); err != nil {
 		return err
 	}

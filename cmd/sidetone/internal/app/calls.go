@@ -35,6 +35,7 @@ type env struct {
 	roles     roles.Rules
 
 	recogniser *recogniser
+	admission  *admission
 }
 
 // calls holds the running calls and the last ended ones. It is the media.Host
@@ -46,9 +47,8 @@ type calls struct {
 	ctx    context.Context //nolint:containedctx // it belongs to the calls, which outlive the requests that open them
 	cancel context.CancelFunc
 
-	mu     sync.Mutex
-	closed bool
-	byID   map[string]*call
+	mu   sync.Mutex
+	byID map[string]*call
 	// order holds the calls from the oldest to the newest.
 	order []*call
 	wg    sync.WaitGroup
@@ -65,6 +65,7 @@ func newCalls(e *env, fork *rtpfork.Manager) *calls {
 func (cs *calls) Open(info media.Call, hangUp func(media.End)) (media.CallSink, error) {
 	c, err := cs.begin(info, hangUp)
 	if err != nil {
+		cs.env.admission.count(info.Source, err)
 		return nil, err
 	}
 	return c, nil
@@ -81,9 +82,6 @@ func (cs *calls) begin(info media.Call, hangUp func(media.End)) (*call, error) {
 	language, err := e.language(info.Language)
 	if err != nil {
 		return nil, err
-	}
-	if err = e.recogniser.admit(); err != nil {
-		return nil, fmt.Errorf("%w: %w", media.ErrBusy, err)
 	}
 	c := &call{
 		env: e, ctx: cs.ctx, info: info, hangUp: hangUp, language: language, named: info.Agent != "",
@@ -197,9 +195,6 @@ func (e *env) language(own string) (string, error) {
 func (cs *calls) enter(c *call) error {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
-	if cs.closed {
-		return fmt.Errorf("call %q: %w: the server is stopping", c.info.ID, media.ErrDraining)
-	}
 	if old := cs.byID[c.info.ID]; old != nil {
 		if !old.isDone() {
 			return fmt.Errorf("call %q: %w", c.info.ID, media.ErrDuplicate)
@@ -212,8 +207,8 @@ func (cs *calls) enter(c *call) error {
 			running++
 		}
 	}
-	if most := cs.env.cfg.Media.MaxCalls; running >= most {
-		return fmt.Errorf("call %q: %w: %d are running, which is the limit (media.max_calls)", c.info.ID, media.ErrBusy, running)
+	if err := cs.env.admission.admit(running, cs.env.cfg.Media.MaxCalls); err != nil {
+		return fmt.Errorf("call %q: %w", c.info.ID, err)
 	}
 	cs.byID[c.info.ID] = c
 	cs.order = append(cs.order, c)
@@ -294,7 +289,8 @@ func (cs *calls) list() []summary {
 // words; when ctx ends first, what is unfinished is dropped.
 func (cs *calls) close(ctx context.Context) {
 	cs.mu.Lock()
-	cs.closed = true
+	// No call begins any more once the lock is free: enter asks under it.
+	cs.env.admission.closing.Store(true)
 	running := slices.Clone(cs.order)
 	cs.mu.Unlock()
 	end := stopping()

@@ -2,7 +2,6 @@ package app
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -11,7 +10,6 @@ import (
 
 	"sidetone/asr"
 	"sidetone/asr/vad"
-	"sidetone/asr/whisper"
 	"sidetone/guidance/push"
 	"sidetone/guidance/speaker"
 	"sidetone/internal/pcm"
@@ -37,9 +35,6 @@ func (c *call) AddLeg(info media.Leg) (media.LegSink, error) {
 	l.stream, err = c.env.recogniser.NewStream(c.ctx, asr.StreamConfig{
 		Call: c.info.ID, Leg: info.ID, Language: c.language, Phrases: c.env.recogniser.phrases(c.info.Phrases),
 	})
-	if errors.Is(err, whisper.ErrOverloaded) {
-		return nil, fmt.Errorf("%w: %w", media.ErrBusy, err)
-	}
 	if err != nil {
 		return nil, err
 	}

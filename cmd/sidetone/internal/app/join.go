@@ -63,6 +63,7 @@ func (j *joining) Open(info media.Call, hangUp func(media.End)) (media.CallSink,
 		k = &joined{host: j, members: map[*member]struct{}{}}
 		c, err := j.calls.begin(info, k.hangUpAll)
 		if err != nil {
+			j.calls.env.admission.count(info.Source, err)
 			return nil, err
 		}
 		k.call = c

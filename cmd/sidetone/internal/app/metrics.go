@@ -56,7 +56,7 @@ func newMetrics() *metrics {
 		cards:         counter("cards_total", "Cards shown, by kind.", "kind"),
 		cardActions:   counter("card_actions_total", "What agents did with cards.", "action"),
 		cardLatency:   histogram("card_latency_seconds", "From the end of the triggering word to the painted card."),
-		refused:       counter("calls_refused_total", "Calls refused, by HTTP status and cause.", "status", "cause"),
+		refused:       counter("calls_refused_total", "Calls refused, by who brought them and by cause.", "source", "cause"),
 		guidanceError: prometheus.NewCounter(prometheus.CounterOpts{Name: "sidetone_guidance_errors_total", Help: "Errors of guidance, such as a missing element."}),
 		failovers:     counter("asr_failovers_total", "Changes of a leg's engine: to the fallback and back to the primary.", "to"),
 	}

@@ -44,6 +44,8 @@ type recogniser struct {
 	languages []string
 	// pair is the engine with its fallback; nil where there is none.
 	pair *failover.Engine
+	// partialsLate and finalsLate remember that the waits were too long.
+	partialsLate, finalsLate latch
 }
 
 // newRecogniser makes the configured engines; Close frees them.
@@ -146,10 +148,8 @@ func (r *recogniser) buildWhisper(store *models.Store, log *slog.Logger) (asr.En
 		known := wc.Finals.Languages()
 		r.languages = slices.DeleteFunc(r.languages, func(l string) bool { return !slices.Contains(known, l) })
 	}
-	// A running call that comes from a broken engine is always taken in.
-	if r.c.Engine == config.Whisper {
-		wc.MaxPartialWait, wc.MaxFinalWait = r.c.MaxPartialWait, r.c.MaxFinalWait
-	}
+	// wc has no limits to its waits: new calls are refused by the admission, and
+	// the legs of those that run are always taken in.
 	e, err := whisper.New(m, wc)
 	if err != nil {
 		return nil, err
@@ -209,22 +209,12 @@ func (r *recogniser) modelNames() string {
 // load is local's, with the verdict whether new calls are refused.
 func (r *recogniser) load() whisper.Load {
 	l := r.local.Load()
-	over := func(wait, limit time.Duration) bool { return limit > 0 && wait > limit }
-	l.Overloaded = over(l.PartialWait, r.c.MaxPartialWait) || over(l.FinalWait, r.c.MaxFinalWait)
+	over := func(at *latch, wait, limit time.Duration) bool {
+		return at.set(float64(wait), float64(limit)) && limit > 0
+	}
+	partials := over(&r.partialsLate, l.PartialWait, r.c.MaxPartialWait)
+	l.Overloaded = over(&r.finalsLate, l.FinalWait, r.c.MaxFinalWait) || partials
 	return l
-}
-
-// admit refuses a new call while the fallback that carries the running ones is
-// overloaded. A first engine refuses by itself.
-func (r *recogniser) admit() error {
-	if r.local == nil || r.c.Fallback != config.Whisper {
-		return nil
-	}
-	if l := r.load(); l.Overloaded {
-		return fmt.Errorf("fallback: %w: partials wait %v, a final waited %v", whisper.ErrOverloaded,
-			l.PartialWait.Round(time.Millisecond), l.FinalWait.Round(time.Millisecond))
-	}
-	return nil
 }
 
 // phrases joins those of the configuration and a call's.

@@ -268,17 +268,17 @@ func TestLanguageIsChecked(t *testing.T) {
 	english, many := []string{"en"}, []string{"en", "zh", "de"}
 	for _, c := range []struct {
 		language string
-		r        recogniser
+		r        *recogniser
 		want     string
 	}{
-		{"en", recogniser{local: &local{}, languages: english}, ""},
-		{"auto", recogniser{local: &local{}, languages: many}, ""},
-		{"de", recogniser{local: &local{}, languages: many}, ""},
-		{"xx", recogniser{}, ""},
-		{"auto", recogniser{}, ""},
-		{"auto", recogniser{local: &local{}, languages: english, c: config.Recognition{Model: "m"}}, "the model m knows only English"},
-		{"de", recogniser{local: &local{}, languages: english, c: config.Recognition{Model: "m"}}, `"de" is unknown to the model m`},
-		{"ja", recogniser{local: &local{}, languages: many, c: config.Recognition{Model: "m", FinalsModel: "f"}}, `"ja" is unknown to one of the models m and f`},
+		{"en", &recogniser{local: &local{}, languages: english}, ""},
+		{"auto", &recogniser{local: &local{}, languages: many}, ""},
+		{"de", &recogniser{local: &local{}, languages: many}, ""},
+		{"xx", &recogniser{}, ""},
+		{"auto", &recogniser{}, ""},
+		{"auto", &recogniser{local: &local{}, languages: english, c: config.Recognition{Model: "m"}}, "the model m knows only English"},
+		{"de", &recogniser{local: &local{}, languages: english, c: config.Recognition{Model: "m"}}, `"de" is unknown to the model m`},
+		{"ja", &recogniser{local: &local{}, languages: many, c: config.Recognition{Model: "m", FinalsModel: "f"}}, `"ja" is unknown to one of the models m and f`},
 	} {
 		err := c.r.checkLanguage(c.language)
 		if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
@@ -348,34 +348,34 @@ func TestSpeechOfACallReachesTheEngine(t *testing.T) {
 }
 
 func TestOverloadRefusesCalls(t *testing.T) {
-	engine, full := &noted{}, true
-	engine.Refuse = func() error {
-		// The agent's leg finds room, the customer's no more.
-		if full && len(engine.streams)%2 == 0 {
-			return whisper.ErrOverloaded
-		}
-		return nil
-	}
-	own := &local{load: whisper.Load{Busy: 0.5, PartialWait: 1200 * time.Millisecond, FinalWait: 900 * time.Millisecond}}
+	engine := &noted{}
+	own := &local{load: whisper.Load{Busy: 0.5, PartialWait: 1600 * time.Millisecond, FinalWait: 900 * time.Millisecond}}
 	r := startWith(t, func(c config.Recognition, _ *models.Store, _ *metrics, _ *slog.Logger) (*recogniser, error) {
 		return &recogniser{Engine: engine, c: c, local: own, languages: []string{"en"}}, nil
 	}, nil)
 	status, header, b := r.ask(t, "POST", "/v1/calls", exampleBody)
-	if status != 503 || header.Get("Retry-After") == "" || !strings.Contains(string(b), "recognition is overloaded") || !strings.Contains(string(b), "try again") {
+	if status != 503 || header.Get("Retry-After") == "" || !strings.Contains(string(b), "recognition is overloaded: partials wait 1.6s") || !strings.Contains(string(b), "try again") {
 		t.Errorf("an overloaded server: %d, %v, %s", status, header, b)
 	}
-	if _, open := engine.Streams(); open != 0 {
-		t.Errorf("%d streams of the refused call are open", open)
+	if opened, _ := engine.Streams(); opened != 0 {
+		t.Errorf("%d streams of the refused call were opened", opened)
 	}
-	full = false
-	if st := r.do(t, "POST", "/v1/calls", exampleBody, nil); st != 201 {
+	// Just below the limit the door stays shut, or it would flap.
+	own.load.PartialWait = 1400 * time.Millisecond
+	if st := r.do(t, "POST", "/v1/calls", exampleBody, nil); st != 503 {
+		t.Errorf("a call when the load has hardly fallen: status %d", st)
+	}
+	own.load.PartialWait = 1200 * time.Millisecond
+	if st := r.do(t, "POST", "/v1/calls", `{"call":"taken","agent":"ann","legs":[{"role":"agent"}]}`, nil); st != 201 {
 		t.Errorf("a call when the load has fallen: status %d", st)
 	}
-	// A fallback takes running calls as they come; the door is closed for it.
-	r.recogniser.c.Engine, r.recogniser.c.Fallback = config.Vosk, config.Whisper
 	own.load.FinalWait = 2500 * time.Millisecond
 	if status, _, b = r.ask(t, "POST", "/v1/calls", exampleBody); status != 503 || !strings.Contains(string(b), "a final waited 2.5s") {
-		t.Errorf("an overloaded fallback: %d %s", status, b)
+		t.Errorf("late finals: %d %s", status, b)
+	}
+	// A call that was taken keeps its place, and so have the legs that it still gets.
+	if st := r.do(t, "POST", "/v1/calls/taken/legs", `{"role":"customer"}`, nil); st != 201 {
+		t.Errorf("a leg of a running call: status %d", st)
 	}
 	var told recognitionReply
 	if st := r.do(t, "GET", "/v1/recognition", "", &told); st != 200 || told.Whisper == nil || !told.Whisper.Load.Overloaded ||
@@ -384,8 +384,9 @@ func TestOverloadRefusesCalls(t *testing.T) {
 	}
 	_, _, metrics := r.ask(t, "GET", "/metrics", "")
 	for _, want := range []string{
-		`sidetone_calls_refused_total{cause="overload",status="503"} 2`, "sidetone_asr_overloaded 1", "sidetone_asr_load_busy 0.5",
+		`sidetone_calls_refused_total{cause="overload",source="rtp"} 3`, "sidetone_asr_overloaded 1", "sidetone_asr_load_busy 0.5",
 		"sidetone_asr_partial_wait_seconds 1.2", "sidetone_asr_final_wait_seconds 2.5", "sidetone_asr_streams_refused 0",
+		`sidetone_door_shut{cause="overload"} 1`, `sidetone_door_shut{cause="ports"} 0`,
 	} {
 		if !strings.Contains(string(metrics), want) {
 			t.Errorf("no metric %s", want)
