@@ -1,9 +1,12 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -18,7 +21,10 @@ func serveCmd() *cobra.Command {
 		Short: "Start the server: it waits for calls and serves the agents' pages",
 		Long: `Starts the server. A PBX opens a call with one HTTP request, which names the
 call, the agent and the legs; the answer says to which UDP port each leg's RTP
-goes. The agent's page is at /agent/NAME.`,
+goes. The agent's page is at /agent/NAME.
+
+A signal to stop (SIGTERM, Ctrl-C) lets the running calls come to their ends, up
+to server.drain_limit, and takes no new ones; a second one stops at once.`,
 		Example: `  sidetone serve
   sidetone serve -c sidetone.yaml
   curl -d '{"agent":"ann","legs":[{"role":"agent"},{"role":"customer"}]}' http://127.0.0.1:8080/v1/calls`,
@@ -31,11 +37,38 @@ goes. The agent's page is at /agent/NAME.`,
 			if err := announce(cmd.OutOrStdout(), a, "NAME"); err != nil {
 				return err
 			}
-			return a.Run(cmd.Context())
+			now, stop := secondSignal(cmd.Context())
+			defer stop()
+			return a.Serve(cmd.Context(), now)
 		},
 	}
 	c.Flags().StringVarP(&configPath, "config", "c", "", "configuration file (see `sidetone config`); empty: the defaults")
 	return c
+}
+
+// secondSignal returns a context that ends at the second signal to stop, for those
+// who will not wait for what the first one began.
+func secondSignal(parent context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(parent))
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	over := make(chan struct{})
+	go func() {
+		defer close(over)
+		for range 2 {
+			select {
+			case <-signals:
+			case <-ctx.Done():
+				return
+			}
+		}
+		cancel()
+	}()
+	return ctx, func() {
+		signal.Stop(signals)
+		cancel()
+		<-over
+	}
 }
 
 // start loads the configuration and builds the server, its ports already open.

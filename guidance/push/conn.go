@@ -143,6 +143,9 @@ func (h *Hub) join(p *pane) snapshot {
 	}
 	r := h.rooms[p.agent]
 	r.panes[p] = struct{}{}
+	if h.draining {
+		p.send(drainChanged{"draining", true})
+	}
 	return r.snapshot()
 }
 

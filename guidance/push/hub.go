@@ -202,11 +202,13 @@ type Hub struct {
 
 	mu     sync.Mutex
 	closed bool
-	places int           // panes connected or connecting
-	empty  chan struct{} // closed when closed and places is 0
-	rooms  map[string]*room
-	calls  map[string]*call
-	ended  []string // ids of ended calls, oldest first
+	// draining is as Draining was told last.
+	draining bool
+	places   int           // panes connected or connecting
+	empty    chan struct{} // closed when closed and places is 0
+	rooms    map[string]*room
+	calls    map[string]*call
+	ended    []string // ids of ended calls, oldest first
 
 	connected, slow, refused, abusive, bad, skipped, stray atomic.Int64
 }

@@ -24,6 +24,8 @@ import (
 //	card_withdrawn  a card turned out to be wrong and leaves
 //	card_state      a pane of this agent used, dismissed or refused a card
 //	call_ended      a call ended, in which state and why
+//	draining        the server takes no new calls from now on, since it is about
+//	                to stop, or it takes them again
 //	search_results  the answer to a search, with its id
 //	pong            the answer to a ping, with its id and the server time
 //	error           the pane's message could not be served, and why
@@ -165,6 +167,11 @@ type (
 		Time     time.Time `json:"time"`
 		Version  string    `json:"version"`
 		Language string    `json:"language"`
+	}
+	// drainChanged says whether the server is about to stop and takes no new calls.
+	drainChanged struct {
+		Type     string `json:"type"`
+		Draining bool   `json:"draining"`
 	}
 	snapshot struct {
 		Type  string     `json:"type"`

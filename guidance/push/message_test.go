@@ -48,6 +48,7 @@ func TestMessages(t *testing.T) {
 		"call_ended":     callEnded{"call_ended", "c1", ending{at, "timed out", "no packet for 30s"}},
 		"search_results": searchResults{"search_results", 7, []Result{{"fee", 3, "en", "Overdraft fee", "It is five pounds.", "Waive one a year.", []string{"Look it up"}}}},
 		"paused":         pausedChanged{"paused", "c1", "asked for by maria"},
+		"draining":       drainChanged{"draining", true},
 		"pong":           pong{"pong", 3, at},
 		"error":          problem{"error", "bad_message", "search", 7, "search: text has 0 characters, want 1 to 200"},
 	}

@@ -102,9 +102,10 @@ type Server struct {
 	gate    *gate
 	close   []func() error
 
-	mu       sync.Mutex
-	closed   bool
-	draining bool
+	mu     sync.Mutex
+	closed bool
+	// draining says that no sessions are taken, closing that none will be again.
+	draining, closing bool
 	// sessions are by dialog, initial by the request that began them; a nil
 	// value is a session that is being opened.
 	sessions map[dialogID]*session
@@ -286,11 +287,18 @@ func (s *Server) Drain() {
 	s.draining = true
 }
 
+// Resume takes sessions again after Drain, unless the server is closing.
+func (s *Server) Resume() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.draining = s.closing
+}
+
 // Close takes no more sessions, ends the running ones with a BYE, waits for all
 // of them and closes the listeners. It may be called more than once.
 func (s *Server) Close() error {
 	s.mu.Lock()
-	s.draining = true
+	s.draining, s.closing = true, true
 	var running []*session
 	for _, d := range s.initial {
 		if d != nil {

@@ -11,6 +11,7 @@ const agent = decodeURIComponent(location.pathname.split("/").at(-1));
 const calls = new Map(); // id to {id, started, legs, ended, earlier, utterances, cards}
 let shown = null;        // id of the call on the screen
 let retryAt = null;
+let draining = false;    // the server is about to stop and takes no new calls
 let back = null;         // where the focus was before it went to the transcript
 
 const url = new URL(`/v1/push/${encodeURIComponent(agent)}`, location.href);
@@ -39,7 +40,8 @@ const cards = new Cards({
 
 function receive(m) {
   switch (m.type) {
-    case "hello": suggest(m.language); retranslate(); break;
+    case "hello": draining = false; suggest(m.language); retranslate(); connection(); break;
+    case "draining": draining = m.draining; connection(); break;
     case "snapshot": snapshot(m); break;
     case "call_started": started(m.call); break;
     case "paused": if (calls.has(m.call)) { calls.get(m.call).paused = m.paused; if (m.call === shown) state(); } break;
@@ -250,7 +252,7 @@ function connection() {
   if ($("link-text").textContent !== text) $("link-text").textContent = text;
   const wait = retryAt ? Math.ceil((retryAt - performance.now()) / 1000) : 0;
   const banner = link.state === "offline" ? t("bannerOffline")
-    : link.state !== "reconnecting" ? "" : wait > 0 ? t("bannerReconnecting", { s: wait }) : t("bannerConnecting");
+    : link.state !== "reconnecting" ? draining ? t("bannerDraining") : "" : wait > 0 ? t("bannerReconnecting", { s: wait }) : t("bannerConnecting");
   $("banner").hidden = !banner;
   if ($("banner").textContent !== banner) $("banner").textContent = banner;
 }

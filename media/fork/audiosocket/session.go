@@ -177,6 +177,7 @@ func (s *Session) identify(id []byte, now time.Time) error {
 	if s.cfg.Lookup != nil {
 		var err error
 		if call, s.about, err = s.cfg.Lookup(uuid); err != nil {
+			s.refuse()
 			return fmt.Errorf("audiosocket: UUID %s: %w", uuid, err)
 		}
 	}
@@ -195,12 +196,17 @@ func (s *Session) identify(id []byte, now time.Time) error {
 	}
 	open, err := s.cfg.Host.Open(call, s.w.HangUp)
 	if err != nil {
+		s.refuse()
 		return fmt.Errorf("audiosocket: call %s: %w", call.ID, err)
 	}
 	s.call = open
 	s.makeSilence(KindSlin)
 	return s.addLeg()
 }
+
+// refuse tells Asterisk that the connection's end is meant, so that the dialplan
+// goes on as after a call.
+func (s *Session) refuse() { s.w.Write(AppendHeader(nil, KindHangUp, 0)) }
 
 func (s *Session) addLeg() error {
 	sink, err := s.call.AddLeg(s.about)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"sidetone/cmd/sidetone/internal/config"
 	"sidetone/media"
 	"sidetone/media/port"
 )
@@ -49,7 +50,7 @@ type refusal struct {
 	retry int
 }
 
-func (r *refusal) Error() string { return r.Unwrap().Error() + ": " + r.text }
+func (r *refusal) Error() string { return fmt.Sprintf("%v: %s", r.Unwrap(), r.text) }
 
 // Unwrap makes the refusal one of those that sources tell apart.
 func (r *refusal) Unwrap() error {
@@ -129,13 +130,25 @@ func (a *admission) check() *refusal {
 	return nil
 }
 
+// would says why no call beside those that are running would be taken.
+func (a *admission) would(running, most int) error {
+	if r := a.room(running, most); r != nil {
+		return r
+	}
+	return nil
+}
+
+func (a *admission) room(running, most int) *refusal {
+	if r := a.check(); r != nil || running < most {
+		return r
+	}
+	return &refusal{causeCalls, fmt.Sprintf("%d calls are running, which is the limit (media.max_calls)", running),
+		"try again later or at another node, or raise media.max_calls and the port range", retryBusy}
+}
+
 // admit decides on one more call beside those that are running.
 func (a *admission) admit(running, most int) error {
-	r := a.check()
-	if r == nil && running >= most {
-		r = &refusal{causeCalls, fmt.Sprintf("%d are running, which is the limit (media.max_calls)", running),
-			"try again later or at another node, or raise media.max_calls and the port range", retryBusy}
-	}
+	r := a.room(running, most)
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if r == nil {
@@ -207,6 +220,16 @@ func (a *admission) watchPorts(pool *port.Pool) {
 	})
 }
 
+// watchStorage refuses calls while there is hardly room to keep them.
+func (a *admission) watchStorage(c *config.Config) error {
+	dir, err := c.Storage.Path()
+	if err != nil {
+		return err
+	}
+	a.watchDisk(dir, uint64(c.Storage.MinFreeMB)<<20, freeBytes)
+	return nil
+}
+
 // watchDisk refuses calls while a disk has less than so many bytes free. What
 // free cannot tell shuts nothing.
 func (a *admission) watchDisk(dir string, least uint64, free func(dir string) (uint64, error)) {
@@ -215,7 +238,7 @@ func (a *admission) watchDisk(dir string, least uint64, free func(dir string) (u
 	}
 	var low latch
 	a.watch(gate{
-		causeDisk, "make room on the disk of storage.dir; see admission.min_free_mb",
+		causeDisk, "make room on the disk of storage.dir; see storage.min_free_mb",
 		func() string {
 			n, err := free(dir)
 			if err != nil || !low.set(float64(least), float64(n)) {

@@ -226,6 +226,7 @@ func (a *App) routes() http.Handler {
 		return nil
 	}))
 	a.operationRoutes(mux)
+	a.drainRoutes(mux)
 	mux.HandleFunc("GET /v1/recognition", func(w http.ResponseWriter, _ *http.Request) {
 		writeJSON(w, http.StatusOK, a.recogniser.reply())
 	})

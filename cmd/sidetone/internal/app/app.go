@@ -31,8 +31,6 @@ import (
 const (
 	// stopLimit bounds the wait for last words when the server stops.
 	stopLimit = 15 * time.Second
-	// headerLimit bounds how long a client may take to send its request's head.
-	headerLimit = 10 * time.Second
 )
 
 // App is a server, built and ready to run.
@@ -45,8 +43,9 @@ type App struct {
 	calls   *calls
 	sources *sources
 	// admission is the door of all of them.
-	admission *admission
-	pane      http.Handler
+	admission  *admission
+	drainLimit time.Duration
+	pane       http.Handler
 
 	recogniser *recogniser
 	listener   net.Listener
@@ -99,7 +98,10 @@ func (a *App) build(cfg config.Config, engine maker) error {
 	e.recogniser = a.recogniser
 	a.admission = newAdmission(a.metrics, a.log)
 	a.admission.watchLoad(a.recogniser)
-	e.admission = a.admission
+	e.admission, a.drainLimit = a.admission, cfg.Server.DrainLimit
+	if err = a.admission.watchStorage(&cfg); err != nil {
+		return err
+	}
 	host, err := netip.ParseAddr(cfg.Media.Host)
 	if err != nil {
 		return fmt.Errorf("media.host: %w", err)
@@ -136,9 +138,11 @@ func (a *App) build(cfg config.Config, engine maker) error {
 		return err
 	}
 	var listen net.ListenConfig
-	if a.listener, err = listen.Listen(context.Background(), "tcp", cfg.Server.Listen); err != nil {
+	l, err := listen.Listen(context.Background(), "tcp", cfg.Server.Listen)
+	if err != nil {
 		return fmt.Errorf("server.listen: %w", err)
 	}
+	a.listener = limit(l, maxConns)
 	return nil
 }
 
@@ -185,10 +189,13 @@ func (a *App) URL() string { return "http://" + a.listener.Addr().String() }
 
 // Run serves until ctx ends, then stops: no new calls, the running ones end
 // with their last words, panes are told. It returns nil after an orderly stop.
-func (a *App) Run(ctx context.Context) error {
-	server := &http.Server{
-		Handler: a.routes(), ReadHeaderTimeout: headerLimit, ErrorLog: slog.NewLogLogger(a.log.Handler(), slog.LevelWarn),
-	}
+func (a *App) Run(ctx context.Context) error { return a.Serve(ctx, ctx) }
+
+// Serve is Run with patience: when ctx ends no more calls are taken, and the
+// running ones go on to their ends; those that are left after server.drain_limit,
+// or when now ends, are aborted.
+func (a *App) Serve(ctx, now context.Context) error {
+	server := a.httpServer()
 	failed := make(chan error, 1)
 	go func() { failed <- server.Serve(a.listener) }()
 	a.log.Info("serving", "address", a.URL())
@@ -197,6 +204,7 @@ func (a *App) Run(ctx context.Context) error {
 	case err = <-failed:
 		err = fmt.Errorf("http server: %w", err)
 	case <-ctx.Done():
+		a.finish(now)
 		a.log.Info("stopping")
 		limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopLimit)
 		defer cancel()
@@ -216,7 +224,7 @@ func (a *App) Run(ctx context.Context) error {
 // once.
 func (a *App) stopCalls(ctx context.Context) {
 	if a.sources != nil {
-		a.sources.drain()
+		a.sources.drain(true)
 	}
 	if a.calls != nil {
 		a.calls.close(ctx)

@@ -57,21 +57,7 @@ func start(t *testing.T, edit func(*config.Config)) *running {
 
 func startWith(t *testing.T, engine maker, edit func(*config.Config)) *running {
 	t.Helper()
-	needs.Model(t, "silero-vad", "silero_vad_16k.safetensors")
-	cfg, err := config.Default()
-	if err != nil {
-		t.Fatal(err)
-	}
-	cfg.Server.Listen = "127.0.0.1:0"
-	cfg.Media.FirstPort, cfg.Media.LastPort = 0, 0
-	if edit != nil {
-		edit(&cfg)
-	}
-	r := &running{logs: &logBuffer{}, client: &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}}
-	log := slog.New(slog.NewTextHandler(r.logs, nil))
-	if r.App, err = newApp(cfg, "test", log, engine); err != nil {
-		t.Fatal(err)
-	}
+	r := built(t, engine, edit)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- r.Run(ctx) }()
@@ -87,6 +73,27 @@ func startWith(t *testing.T, engine maker, edit func(*config.Config)) *running {
 			t.Logf("log:\n%s", r.logs)
 		}
 	})
+	return r
+}
+
+// built is a server that does not serve yet.
+func built(t *testing.T, engine maker, edit func(*config.Config)) *running {
+	t.Helper()
+	needs.Model(t, "silero-vad", "silero_vad_16k.safetensors")
+	cfg, err := config.Default()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg.Server.Listen = "127.0.0.1:0"
+	cfg.Media.FirstPort, cfg.Media.LastPort = 0, 0
+	if edit != nil {
+		edit(&cfg)
+	}
+	r := &running{logs: &logBuffer{}, client: &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}}
+	log := slog.New(slog.NewTextHandler(r.logs, nil))
+	if r.App, err = newApp(cfg, "test", log, engine); err != nil {
+		t.Fatal(err)
+	}
 	return r
 }
 

@@ -201,13 +201,7 @@ func (cs *calls) enter(c *call) error {
 		}
 		cs.remove(old)
 	}
-	running := 0
-	for _, o := range cs.order {
-		if !o.isDone() {
-			running++
-		}
-	}
-	if err := cs.env.admission.admit(running, cs.env.cfg.Media.MaxCalls); err != nil {
+	if err := cs.env.admission.admit(cs.unfinished(), cs.env.cfg.Media.MaxCalls); err != nil {
 		return fmt.Errorf("call %q: %w", c.info.ID, err)
 	}
 	cs.byID[c.info.ID] = c
@@ -220,6 +214,24 @@ func (cs *calls) enter(c *call) error {
 		cs.remove(cs.order[i])
 	}
 	return nil
+}
+
+// running is how many calls have not come to their end state.
+func (cs *calls) running() int {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	return cs.unfinished()
+}
+
+// unfinished is running for who holds mu.
+func (cs *calls) unfinished() int {
+	n := 0
+	for _, o := range cs.order {
+		if !o.isDone() {
+			n++
+		}
+	}
+	return n
 }
 
 func (cs *calls) leave(c *call) {

@@ -20,9 +20,12 @@ import (
 // host is a server with an engine that hears nothing, and its media.Host.
 func host(t *testing.T, edit func(*config.Config)) *running {
 	t.Helper()
-	return startWith(t, func(c config.Recognition, _ *models.Store, _ *metrics, _ *slog.Logger) (*recogniser, error) {
-		return &recogniser{Engine: &recording{}, c: c, local: &local{}, languages: []string{"en"}}, nil
-	}, edit)
+	return startWith(t, deaf, edit)
+}
+
+// deaf makes an engine that hears nothing.
+func deaf(c config.Recognition, _ *models.Store, _ *metrics, _ *slog.Logger) (*recogniser, error) {
+	return &recogniser{Engine: &recording{}, c: c, local: &local{}, languages: []string{"en"}}, nil
 }
 
 func (r *running) call(t *testing.T, id string) record {

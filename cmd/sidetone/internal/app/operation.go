@@ -85,21 +85,7 @@ func (a *App) operate(cfg *config.Config, store *models.Store) error {
 
 // ready says why no new call would be taken.
 func (cs *calls) ready() error {
-	cs.mu.Lock()
-	defer cs.mu.Unlock()
-	if cs.closed {
-		return errors.New("the server is stopping: it takes no new calls")
-	}
-	running := 0
-	for _, o := range cs.order {
-		if !o.isDone() {
-			running++
-		}
-	}
-	if most := cs.env.cfg.Media.MaxCalls; running >= most {
-		return fmt.Errorf("%d calls are running, which is the limit (media.max_calls)", running)
-	}
-	return nil
+	return cs.env.admission.would(cs.running(), cs.env.cfg.Media.MaxCalls)
 }
 
 // ready says why the engine would refuse a leg.

@@ -23,7 +23,7 @@ func TestReadyWhileThereIsRoom(t *testing.T) {
 	}
 	ready(200, "")
 	c := open(t, r, media.Call{ID: "one"})
-	ready(503, "calls: 1 calls are running")
+	ready(503, "1 calls are running, which is the limit")
 	if st := r.do(t, "GET", "/healthz", "", nil); st != 200 {
 		t.Errorf("a full server is not alive: %d", st)
 	}

@@ -533,10 +533,15 @@ func (s *sources) tick() {
 	}
 }
 
-// drain has sources take their next calls elsewhere.
-func (s *sources) drain() {
-	if s.siprec != nil {
+// drain has sources that choose among servers take their next calls elsewhere,
+// or has them come again. The others hear of it when they bring a call.
+func (s *sources) drain(on bool) {
+	switch {
+	case s.siprec == nil:
+	case on:
 		s.siprec.Drain()
+	default:
+		s.siprec.Resume()
 	}
 }
 

@@ -42,8 +42,9 @@ type Config struct {
 
 // Server is the HTTP side.
 type Server struct {
-	Listen         string   `yaml:"listen"`
-	AllowedOrigins []string `yaml:"allowed_origins"`
+	Listen         string        `yaml:"listen"`
+	AllowedOrigins []string      `yaml:"allowed_origins"`
+	DrainLimit     time.Duration `yaml:"drain_limit"`
 	// Node names the server among others; see NodeName.
 	Node string `yaml:"node"`
 }
@@ -151,6 +152,12 @@ func (c *Config) Validate() error {
 	}
 	if c.Media.FirstPort < 0 || c.Media.LastPort > 65535 || c.Media.FirstPort > c.Media.LastPort {
 		bad("media.first_port", "ports %d to %d are no range within 0 to 65535", c.Media.FirstPort, c.Media.LastPort)
+	}
+	if c.Server.DrainLimit < 0 {
+		bad("server.drain_limit", "%v; a time is needed, or 0s for none", c.Server.DrainLimit)
+	}
+	if c.Storage.MinFreeMB < 0 {
+		bad("storage.min_free_mb", "%d; 0 or more is needed", c.Storage.MinFreeMB)
 	}
 	if c.Media.MaxCalls < 1 {
 		bad("media.max_calls", "%d; at least 1 is needed", c.Media.MaxCalls)

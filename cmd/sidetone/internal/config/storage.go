@@ -14,8 +14,9 @@ const EnvData = "SIDETONE_DATA"
 
 // Storage says where things are kept.
 type Storage struct {
-	Dir     string `yaml:"dir"`
-	Records string `yaml:"records"`
+	Dir       string `yaml:"dir"`
+	Records   string `yaml:"records"`
+	MinFreeMB int    `yaml:"min_free_mb"`
 }
 
 // Journal is the log of what happens to calls.
