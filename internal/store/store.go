@@ -262,6 +262,19 @@ func (db *DB) Backup(ctx context.Context, path string) error {
 	return nil
 }
 
+// Settle makes what was deleted gone from the files, too, as far as the database
+// does that at once: SQLite overwrites it and empties its log, unless somebody is
+// reading; PostgreSQL gives the space to others in time.
+func (db *DB) Settle(ctx context.Context) error {
+	if db.postgres {
+		return nil
+	}
+	if _, err := db.write.ExecContext(ctx, `PRAGMA wal_checkpoint(TRUNCATE)`); err != nil {
+		return db.fail("cannot empty its log", err)
+	}
+	return nil
+}
+
 // Close ends all use of the database.
 func (db *DB) Close() error {
 	db.close.Do(func() {
