@@ -1,0 +1,264 @@
+package stream
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// OpenCall is a call that a node has and that is not over.
+type OpenCall struct {
+	Key  string `json:"key"`
+	Call string `json:"call"`
+	// Source and External are what a fork that comes again is known by.
+	Source   string    `json:"source,omitempty"`
+	External string    `json:"external,omitempty"`
+	Agent    string    `json:"agent,omitempty"`
+	Node     string    `json:"node"`
+	Started  time.Time `json:"started"`
+	Seen     time.Time `json:"seen"`
+	// revision is that which OpenCalls found.
+	revision uint64
+}
+
+// NodeInfo is what a node tells of itself.
+type NodeInfo struct {
+	// URL is where the other nodes and the panes reach it.
+	URL      string `json:"url,omitempty"`
+	Draining bool   `json:"draining,omitempty"`
+}
+
+// Node is a node that lives.
+type Node struct {
+	NodeInfo
+	Name  string    `json:"name"`
+	Since time.Time `json:"since"`
+	// Self tells processes of the same name apart.
+	Self string `json:"self"`
+}
+
+// OpenCalls lists the calls that are open on any node, dead or alive, in the order
+// of their keys.
+func (l *Log) OpenCalls(ctx context.Context) ([]OpenCall, error) {
+	kv, err := l.js.KeyValue(ctx, l.names.state)
+	if err != nil {
+		return nil, fmt.Errorf("journal: open calls: %w", explain(err))
+	}
+	var all []OpenCall
+	err = entries(ctx, kv, "open.*", func(e jetstream.KeyValueEntry) error {
+		var o OpenCall
+		if err := json.Unmarshal(e.Value(), &o); err != nil {
+			return fmt.Errorf("%s: %w", e.Key(), err)
+		}
+		o.revision = e.Revision()
+		all = append(all, o)
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("journal: open calls: %w", explain(err))
+	}
+	slices.SortFunc(all, func(a, b OpenCall) int { return strings.Compare(a.Key, b.Key) })
+	return all, nil
+}
+
+// Orphans lists the open calls that nobody has: those of nodes that are not heard
+// any more, and those that an earlier process of this node's name left behind. While
+// the connection is younger than two leases the nodes that live cannot be told from
+// the dead, as none could renew its lease while NATS was away: then only the latter
+// are listed.
+func (l *Log) Orphans(ctx context.Context) ([]OpenCall, error) {
+	all, err := l.OpenCalls(ctx)
+	if err != nil {
+		return nil, err
+	}
+	alive, err := l.Nodes(ctx)
+	if err != nil {
+		return nil, err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	sure := !l.since.IsZero() && time.Since(l.since) > 2*l.cfg.Lease
+	return slices.DeleteFunc(all, func(o OpenCall) bool {
+		if o.Node == l.cfg.Node {
+			_, held := l.held[o.Key]
+			_, moving := l.lanes[o.Key]
+			return held || moving
+		}
+		return !sure || slices.ContainsFunc(alive, func(n Node) bool { return n.Name == o.Node })
+	}), nil
+}
+
+// Adopt gives a call that OpenCalls or Orphans returned to a node. Of all that try
+// exactly one gets true; it is false also where the call has changed or is over
+// since it was listed.
+func (l *Log) Adopt(ctx context.Context, o OpenCall, node string) (bool, error) {
+	kv, err := l.js.KeyValue(ctx, l.names.state)
+	if err != nil {
+		return false, fmt.Errorf("journal: adopting call %s: %w", o.Key, explain(err))
+	}
+	rev := o.revision
+	o.Node, o.Seen = node, time.Now()
+	b, err := json.Marshal(o)
+	if err != nil {
+		return false, fmt.Errorf("journal: adopting call %s: %w", o.Key, err)
+	}
+	rev, err = kv.Update(ctx, "open."+o.Key, b, rev)
+	if lost(err) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("journal: adopting call %s: %w", o.Key, explain(err))
+	}
+	if node == l.cfg.Node {
+		l.mu.Lock()
+		l.held[o.Key] = rev
+		l.mu.Unlock()
+	}
+	return true, nil
+}
+
+// lost says that somebody else was quicker.
+func lost(err error) bool {
+	api := new(jetstream.APIError)
+	return errors.Is(err, jetstream.ErrKeyExists) || errors.As(err, &api) &&
+		(api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence || api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequenceConstant)
+}
+
+// entries calls fn for what a bucket holds under the keys.
+func entries(ctx context.Context, kv jetstream.KeyValue, keys string, fn func(jetstream.KeyValueEntry) error) (err error) {
+	w, err := kv.Watch(ctx, keys, jetstream.IgnoreDeletes())
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, w.Stop()) }()
+	for {
+		select {
+		case e, ok := <-w.Updates():
+			switch {
+			case !ok:
+				return errors.New("the connection was lost on the way")
+			case e == nil:
+				return nil
+			}
+			if err := fn(e); err != nil {
+				return err
+			}
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// Announce says what the other nodes are to know of this one.
+func (l *Log) Announce(info NodeInfo) {
+	l.mu.Lock()
+	l.info = info
+	l.mu.Unlock()
+	l.signal(l.beat)
+}
+
+// Nodes lists the nodes that live, this one too, by name.
+func (l *Log) Nodes(ctx context.Context) ([]Node, error) {
+	kv, err := l.js.KeyValue(ctx, l.names.leases)
+	if err != nil {
+		return nil, fmt.Errorf("journal: nodes: %w", explain(err))
+	}
+	var all []Node
+	err = entries(ctx, kv, "node.*", func(e jetstream.KeyValueEntry) error {
+		var n Node
+		if err := json.Unmarshal(e.Value(), &n); err != nil {
+			return fmt.Errorf("%s: %w", e.Key(), err)
+		}
+		all = append(all, n)
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("journal: nodes: %w", explain(err))
+	}
+	slices.SortFunc(all, func(a, b Node) int { return strings.Compare(a.Name, b.Name) })
+	return all, nil
+}
+
+// tend renews this node's lease and repairs what the pump found broken.
+func (l *Log) tend() {
+	defer l.wg.Done()
+	tick := time.NewTicker(l.cfg.Lease / 3)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			l.renew()
+		case <-l.beat:
+			l.renew()
+		case <-l.mend:
+			l.repair()
+		case <-l.ctx.Done():
+			l.resign()
+			return
+		}
+	}
+}
+
+// renew renews the lease. A failure needs no word: the pump has the same one, and
+// the next beat comes soon.
+func (l *Log) renew() {
+	ctx, cancel := context.WithTimeout(l.ctx, l.cfg.Lease/3)
+	defer cancel()
+	l.mu.Lock()
+	n := Node{NodeInfo: l.info, Name: l.cfg.Node, Since: l.started.UTC(), Self: l.self}
+	l.mu.Unlock()
+	b, err := json.Marshal(n)
+	if err != nil {
+		return
+	}
+	kv, err := l.js.KeyValue(ctx, l.names.leases)
+	if err != nil {
+		return
+	}
+	if _, err := kv.Put(ctx, "node."+l.cfg.Node, b); err != nil {
+		l.cfg.Log.Debug("journal: the node's lease", "err", err)
+	}
+}
+
+// resign gives the lease back, so that others see at once that the node has gone.
+func (l *Log) resign() {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(l.ctx), time.Second)
+	defer cancel()
+	kv, err := l.js.KeyValue(ctx, l.names.leases)
+	if err == nil {
+		err = kv.Purge(ctx, "node."+l.cfg.Node)
+	}
+	if err != nil {
+		l.cfg.Log.Debug("journal: giving the node's lease back", "err", err)
+	}
+}
+
+// repair turns JetStream on again where a full disk has turned it off, and makes
+// again what is missing.
+func (l *Log) repair() {
+	ctx, cancel := context.WithTimeout(l.ctx, ackWait)
+	defer cancel()
+	if l.srv != nil {
+		if err := l.srv.revive(); err != nil {
+			l.cfg.Log.Warn("journal: the embedded server", "err", err)
+			return
+		}
+	}
+	if l.nc.IsConnected() {
+		if err := l.make(ctx); err != nil {
+			l.mu.Lock()
+			l.trouble(err, time.Now())
+			l.mu.Unlock()
+		}
+	}
+	select {
+	case <-time.After(time.Second):
+	case <-l.ctx.Done():
+	}
+}
