@@ -8,6 +8,7 @@ require (
 	github.com/blevesearch/bleve_index_api v1.4.1 // bleve's index settings (types that bleve's API takes)
 	github.com/chromedp/cdproto v0.159.0 // protocol types for chromedp; tests only
 	github.com/chromedp/chromedp v0.23.0 // drives Chromium; tests only
+	github.com/coreos/go-oidc/v3 v3.21.0 // logins by OpenID Connect: discovery, keys, id tokens
 	github.com/emiago/sipgo v1.7.2 // SIP messages, transactions and transports
 	github.com/goccy/go-yaml v1.19.2 // YAML with line numbers in errors and strict keys
 	github.com/gopacket/gopacket v1.7.7 // reads packet captures for `sidetone doctor` and `call`
@@ -37,8 +38,11 @@ require (
 	go.opentelemetry.io/otel/trace v1.47.0 // spans' identifiers and contexts
 	go.opentelemetry.io/proto/otlp v1.11.0 // what a collector receives; tests only
 	go.uber.org/goleak v1.3.0 // goroutine leaks; tests only
+	golang.org/x/crypto v0.58.0 // argon2id of passwords
+	golang.org/x/oauth2 v0.37.0 // code exchange of OpenID Connect, with PKCE
 	golang.org/x/sys v0.49.0 // processor features
 	golang.org/x/text v0.43.0 // Unicode normal forms
+	golang.org/x/time v0.16.0 // rate limits
 	gonum.org/v1/gonum v0.17.0 // FFT of the mel features
 	google.golang.org/protobuf v1.36.12 // reads what a trace collector receives; tests only
 	modernc.org/sqlite v1.62.0 // SQLite without C
@@ -70,6 +74,7 @@ require (
 	github.com/cenkalti/backoff/v5 v5.0.3 // indirect
 	github.com/cespare/xxhash/v2 v2.3.0 // indirect
 	github.com/dustin/go-humanize v1.1.0 // indirect
+	github.com/go-jose/go-jose/v4 v4.1.4 // indirect
 	github.com/go-json-experiment/json v0.0.0-20260213210345-44df1a37e875 // indirect
 	github.com/go-logr/logr v1.4.4 // indirect
 	github.com/go-logr/stdr v1.2.2 // indirect
@@ -119,11 +124,9 @@ require (
 	go.opentelemetry.io/otel/log v1.47.0 // indirect
 	go.opentelemetry.io/otel/metric v1.47.0 // indirect
 	go.uber.org/multierr v1.11.0 // indirect
-	golang.org/x/crypto v0.58.0 // indirect
 	golang.org/x/net v0.61.0 // indirect
 	golang.org/x/sync v0.24.0 // indirect
 	golang.org/x/term v0.47.0 // indirect
-	golang.org/x/time v0.16.0 // indirect
 	google.golang.org/genproto/googleapis/api v0.0.0-20261005182115-fad411399dd8 // indirect
 	google.golang.org/genproto/googleapis/rpc v0.0.0-20261005182115-fad411399dd8 // indirect
 	google.golang.org/grpc v1.84.0 // indirect
