@@ -4,6 +4,7 @@ go 1.26.0
 
 require (
 	filippo.io/age v1.3.2 // files encrypted at rest, in a format that other tools open
+	github.com/beevik/ntp v1.6.0 // asks time servers, for `sidetone doctor`
 	github.com/blevesearch/bleve/v2 v2.6.3 // full-text index of the knowledge base, English and Chinese
 	github.com/blevesearch/bleve_index_api v1.4.1 // bleve's index settings (types that bleve's API takes)
 	github.com/chromedp/cdproto v0.159.0 // protocol types for chromedp; tests only

@@ -199,3 +199,7 @@ func (v isa) lstmGates(h, c, gates []float32) {
 	}
 	lstmGatesAVX2(len(h), &h[0], &c[0], &gates[0])
 }
+
+func (v isa) name() string {
+	return [...]string{"plain Go", "AVX2", "AVX-512", "AVX-512 VNNI", "AVX-512 VNNI BF16"}[v]
+}

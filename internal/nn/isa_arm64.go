@@ -180,3 +180,5 @@ func (v isa) lstmGates(h, c, gates []float32) {
 	}
 	lstmGatesNEON(len(h), &h[0], &c[0], &gates[0])
 }
+
+func (v isa) name() string { return "NEON" }

@@ -39,3 +39,5 @@ func (v isa) floatToHalf(dst []uint16, src []float32) { floatToHalfGo(dst, src) 
 func (v isa) saturate(dst []uint16, src []float32) { saturateGo(dst, src) }
 
 func (v isa) lstmGates(h, c, gates []float32) { lstmGatesGo(h, c, gates) }
+
+func (v isa) name() string { return "plain Go" }
