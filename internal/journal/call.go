@@ -65,7 +65,10 @@ type Leg struct {
 	Mixed    bool   `json:"mixed,omitempty"`
 	Address  string `json:"address,omitempty"`
 	Codec    string `json:"codec,omitempty"`
-	Ended    bool   `json:"ended"`
+	// Port is the server's own where the leg arrives as RTP.
+	Port        uint16 `json:"port,omitempty"`
+	PayloadType uint8  `json:"payload_type,omitempty"`
+	Ended       bool   `json:"ended"`
 	// Stats is there once audio has come.
 	Stats *LegStats `json:"stats,omitempty"`
 }
@@ -310,12 +313,12 @@ func (c *Call) applyLeg(e *Event) error {
 	case LegChanged:
 		return read(e, func(b *Leg) {
 			i := c.leg(b.ID)
-			if i < 0 {
+			if i < 0 || c.Legs[i].Ended {
 				c.Legs = append(c.Legs, *b)
 				return
 			}
 			old := &c.Legs[i]
-			b.Address, b.Codec, b.Stats = old.Address, old.Codec, old.Stats
+			b.Address, b.Codec, b.Port, b.PayloadType, b.Stats = old.Address, old.Codec, old.Port, old.PayloadType, old.Stats
 			if b.Role != old.Role {
 				c.relabel(b.ID, b.Role)
 			}
@@ -324,7 +327,8 @@ func (c *Call) applyLeg(e *Event) error {
 	case LegLocated:
 		return read(e, func(b *Located) {
 			if i := c.leg(b.Leg); i >= 0 {
-				c.Legs[i].Address, c.Legs[i].Codec = b.Address, b.Codec
+				l := &c.Legs[i]
+				l.Address, l.Codec, l.Port, l.PayloadType = b.Address, b.Codec, b.Port, b.PayloadType
 			}
 		})
 	default:
@@ -336,8 +340,8 @@ func (c *Call) applyLeg(e *Event) error {
 	}
 }
 
-// leg finds the newest leg of that name; a name may come again after its leg has
-// ended, and then goes on where that one ended.
+// leg finds the newest leg of that name: a name may come again after its leg has
+// ended.
 func (c *Call) leg(id string) int {
 	for i := range slices.Backward(c.Legs) {
 		if c.Legs[i].ID == id {

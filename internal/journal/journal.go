@@ -153,6 +153,9 @@ type (
 		Leg     string `json:"leg"`
 		Address string `json:"address,omitempty"`
 		Codec   string `json:"codec,omitempty"`
+		// Port is the server's own, PayloadType what was announced beside the codec.
+		Port        uint16 `json:"port,omitempty"`
+		PayloadType uint8  `json:"payload_type,omitempty"`
 	}
 	// Fared is the body of LegFared.
 	Fared struct {

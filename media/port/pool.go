@@ -108,6 +108,25 @@ func (p *Pool) bind(port uint16, both bool) (sockets, error) {
 	return sockets{conn, control}, nil
 }
 
+// take binds the given port, or a free one where none is given.
+func (p *Pool) take(port uint16, both bool, now time.Time) (sockets, error) {
+	if port == 0 {
+		return p.listen(both, now)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.wake(now)
+	// With both zero the kernel chooses the ports, and any may have been one.
+	if free := p.cfg.Min == 0 && p.cfg.Max == 0; port%2 != 0 || !free && (port < p.cfg.Min || port > p.cfg.Max) {
+		return sockets{}, fmt.Errorf("%w: %d is not one of the even ports from %d to %d", ErrNoPort, port, p.cfg.Min, p.cfg.Max)
+	}
+	s, err := p.bind(port, both)
+	if err != nil {
+		return sockets{}, fmt.Errorf("%w: %w", ErrNoPort, err)
+	}
+	return s, nil
+}
+
 // listen binds the next free even port, and the odd one after it if both are
 // wanted.
 func (p *Pool) listen(both bool, now time.Time) (sockets, error) {

@@ -59,6 +59,9 @@ type Config struct {
 	Leg bridge.Config
 	// Guard, if not nil, takes off SRTP.
 	Guard Guard
+	// Port is the very port to open, an even one, for a sender that has been told
+	// it before; 0 takes a free one.
+	Port uint16
 	// Idle ends the leg with media.TimedOut when no packet of its source has
 	// come for so long, or since the port was opened. Zero means never.
 	Idle time.Duration
@@ -104,7 +107,7 @@ func (p *Pool) Open(cfg Config) (*Port, error) {
 		return nil, fmt.Errorf("port: %w", err)
 	}
 	now := time.Now()
-	socks, err := p.listen(!cfg.RTCP.Off && !cfg.RTCP.Mux, now)
+	socks, err := p.take(cfg.Port, !cfg.RTCP.Off && !cfg.RTCP.Mux, now)
 	if err != nil {
 		return nil, fmt.Errorf("port: %w", err)
 	}

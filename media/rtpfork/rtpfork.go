@@ -67,6 +67,10 @@ type LegSpec struct {
 	// types, and those of dynamic ones by the size of their packets. For senders
 	// that name no codec, or another than they send.
 	Detect bool
+	// Port is the very port on which the leg is received, 0 takes a free one: a
+	// sender that was told a port by a server that has been lost goes on sending
+	// there.
+	Port uint16
 }
 
 // Manager holds the running calls. It is safe for concurrent use.

@@ -53,6 +53,8 @@ type App struct {
 	// one.
 	health health.Set
 	about  about
+	// storage is what is kept; it opens first and closes last.
+	storage *storage
 }
 
 // maker makes the recogniser; the tests have others.
@@ -74,6 +76,9 @@ func newApp(cfg config.Config, version string, log *slog.Logger, engine maker) (
 
 func (a *App) build(cfg config.Config, engine maker) error {
 	var err error
+	if a.storage, err = openStorage(&cfg, a.log); err != nil {
+		return err
+	}
 	if a.index, err = loadKnowledge(cfg.Guidance.Knowledge); err != nil {
 		return err
 	}
@@ -82,6 +87,7 @@ func (a *App) build(cfg config.Config, engine maker) error {
 		return err
 	}
 	e := &env{
+		journal: a.storage.journal, node: a.storage.node,
 		cfg: cfg, log: a.log, metrics: a.metrics, playbook: rules,
 		knowledge: knowledge{index: a.index, log: a.log},
 	}
@@ -130,6 +136,7 @@ func (a *App) build(cfg config.Config, engine maker) error {
 		return err
 	}
 	e.hub = a.hub
+	a.calls.watch()
 	a.watch()
 	if err = a.operate(&cfg, store); err != nil {
 		return err
@@ -254,6 +261,9 @@ func (a *App) Close() error {
 	}
 	if a.index != nil {
 		errs = append(errs, a.index.Close())
+	}
+	if a.storage != nil {
+		errs = append(errs, a.storage.close(limit))
 	}
 	return errors.Join(errs...)
 }

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"sidetone/cmd/sidetone/internal/config"
+	"sidetone/internal/journal"
 	"sidetone/internal/leaktest"
 	"sidetone/internal/needs"
 	"sidetone/media/codec"
@@ -86,6 +87,7 @@ func built(t *testing.T, engine maker, edit func(*config.Config)) *running {
 	}
 	cfg.Server.Listen = "127.0.0.1:0"
 	cfg.Media.FirstPort, cfg.Media.LastPort = 0, 0
+	cfg.Storage.Dir = t.TempDir()
 	if edit != nil {
 		edit(&cfg)
 	}
@@ -165,7 +167,7 @@ func TestCallsLiveAndEndOnce(t *testing.T) {
 		t.Errorf("a third call: status %d, %+v, want 503 with a hint", st, full)
 	}
 	play(t, first)
-	var rec record
+	var rec journal.Call
 	if st := r.do(t, "DELETE", "/v1/calls/one", "", &rec); st != 200 || rec.State != "ended" {
 		t.Errorf("ending: status %d, state %q", st, rec.State)
 	}

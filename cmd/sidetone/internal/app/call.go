@@ -2,8 +2,8 @@ package app
 
 import (
 	"context"
+	"encoding/json"
 	"log/slog"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -11,6 +11,7 @@ import (
 	"sidetone/asr"
 	"sidetone/guidance"
 	"sidetone/guidance/push"
+	"sidetone/internal/journal"
 	"sidetone/media"
 )
 
@@ -37,94 +38,28 @@ type call struct {
 	// last words have been shown and it has its end state.
 	over, done chan struct{}
 
+	// key names the call in the journal.
+	key string
+
 	mu      sync.Mutex
 	session *guidance.Session
-	rec     record
+	rec     journal.Call
 	legs    []*leg
+	// lost is how the call ends unless its fork comes back before expires.
+	lost    *media.End
+	expires time.Time
+	// utterances is how many each leg of that name has had, over all its forks.
+	utterances map[string]int
 	// shown says that the call is on an agent's pane; named, that the source
 	// said whose.
 	shown, named bool
 	digits       digits
 }
 
-// record is a call as the API tells it.
-type record struct {
-	Call   string `json:"call"`
-	Agent  string `json:"agent"`
-	Source string `json:"source"`
-	// External is the source's own name of the call.
-	External string `json:"external,omitempty"`
-	// Facts are what the source tells besides.
-	Facts   map[string]string `json:"facts,omitempty"`
-	Started time.Time         `json:"started"`
-	Ended   *time.Time        `json:"ended,omitempty"`
-	State   string            `json:"state"`
-	Reason  string            `json:"reason,omitempty"`
-	Legs    []legRecord       `json:"legs"`
-	// Transcript is the finals of both sides in the order of their speech.
-	Transcript []spoken `json:"transcript"`
-	// Pauses are the times in which nothing was heard, and why.
-	Pauses []pauseRecord `json:"pauses,omitempty"`
-	Cards  []cardRecord  `json:"cards"`
-}
-
-// pauseRecord is a time in which nothing was heard, on the call's clock.
-type pauseRecord struct {
-	StartMS int64  `json:"start_ms"`
-	EndMS   *int64 `json:"end_ms,omitempty"`
-	Reason  string `json:"reason"`
-	Resumed string `json:"resumed,omitempty"`
-}
-
-type legRecord struct {
-	ID         string `json:"id"`
-	Role       string `json:"role"`
-	RoleReason string `json:"role_reason"`
-	// Conflicts say what speaks against the role.
-	Conflicts []string `json:"role_conflicts,omitempty"`
-	Identity  string   `json:"identity,omitempty"`
-	Name      string   `json:"name,omitempty"`
-	Label     string   `json:"label,omitempty"`
-	Mixed     bool     `json:"mixed,omitempty"`
-	Address   string   `json:"address,omitempty"`
-	Codec     string   `json:"codec,omitempty"`
-	Ended     bool     `json:"ended"`
-	// Stats is there once audio has come.
-	Stats *legStats `json:"stats,omitempty"`
-}
-
-type legStats struct {
-	Received        uint64  `json:"received"`
-	Lost            uint64  `json:"lost"`
-	Late            uint64  `json:"late"`
-	Duplicate       uint64  `json:"duplicate"`
-	Reordered       uint64  `json:"reordered"`
-	Invalid         uint64  `json:"invalid"`
-	Foreign         uint64  `json:"foreign"`
-	RTCP            uint64  `json:"rtcp"`
-	SSRCChanges     uint64  `json:"ssrc_changes"`
-	ConcealedFrames uint64  `json:"concealed_frames"`
-	InsertedFrames  uint64  `json:"inserted_frames"`
-	DroppedFrames   uint64  `json:"dropped_frames"`
-	JitterMS        float64 `json:"jitter_ms"`
-	// Forged packets were not authentic by SRTP.
-	Forged uint64 `json:"forged,omitempty"`
-	// Frames are all that were handed on, SpeechFrames those with speech, whose
-	// level and peak follow, in dBFS.
-	Frames       uint64  `json:"frames"`
-	SpeechFrames uint64  `json:"speech_frames"`
-	Level        float64 `json:"level_dbfs"`
-	Peak         float64 `json:"peak_dbfs"`
-	Clipped      uint64  `json:"clipped_samples"`
-	LongestGapMS int64   `json:"longest_gap_ms"`
-	// SkewPPM is how much faster the sender's clock runs than ours, once known.
-	SkewPPM *float64 `json:"skew_ppm,omitempty"`
-}
-
 // newLegStats puts a leg's figures into their form for the record.
-func newLegStats(s media.LegStats, dropped uint64) *legStats {
+func newLegStats(s media.LegStats, dropped uint64) *journal.LegStats {
 	q := s.Quality
-	r := &legStats{
+	r := &journal.LegStats{
 		Received: s.Received, Lost: s.Lost, Late: s.Late, Duplicate: s.Duplicate, Reordered: s.Reordered,
 		Invalid: s.Invalid, Foreign: s.Foreign, Forged: s.Forged, RTCP: s.RTCP, SSRCChanges: s.SSRCChanges,
 		ConcealedFrames: s.ConcealedFrames, InsertedFrames: s.InsertedFrames, DroppedFrames: dropped,
@@ -140,13 +75,19 @@ func newLegStats(s media.LegStats, dropped uint64) *legStats {
 	return r
 }
 
-// cardRecord is a card and what became of it.
-type cardRecord struct {
-	guidance.Card
-	State string `json:"state"`
-	// LatencyMS is from the end of the last triggering word to the painted
-	// card, where a pane has painted it.
-	LatencyMS *int64 `json:"latency_ms,omitempty"`
+// emit lets something happen to the call: it is kept, and the record tells it.
+// The caller holds mu, so that events stand in the order in which they happened.
+func (c *call) emit(kind journal.Kind, body any) {
+	e, err := journal.New(c.key, c.rec.N+1, time.Now(), kind, body)
+	if err == nil {
+		e.Node = c.env.node
+		err = c.rec.Apply(e)
+	}
+	if err != nil {
+		c.log.Error("an event could not be kept", "event", kind, "error", err)
+		return
+	}
+	c.env.journal.Append(e)
 }
 
 // run lets time pass for the guidance until the call is over, then waits for
@@ -161,6 +102,7 @@ func (c *call) run() {
 			c.mu.Lock()
 			c.tell(c.session.Tick(now))
 			c.mu.Unlock()
+			c.giveUp(now)
 		case <-c.over:
 			running = false
 		}
@@ -169,12 +111,8 @@ func (c *call) run() {
 
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for _, l := range c.legs {
-		c.rec.Transcript = append(c.rec.Transcript, l.recognised...)
-	}
-	slices.SortStableFunc(c.rec.Transcript, func(a, b spoken) int { return int(a.StartMS - b.StartMS) })
-	c.relabel()
-	c.rec.Cards = c.cards()
+	c.emit(journal.CallClosed, nil)
+	c.env.journal.DropOpen(c.key)
 	c.env.hub.CallEnded(c.info.ID, c.rec.State, c.rec.Reason, *c.rec.Ended)
 	c.env.metrics.calls.WithLabelValues(c.rec.State).Inc()
 	c.log.Info("call over", "state", c.rec.State, "reason", c.rec.Reason,
@@ -188,11 +126,12 @@ func (c *call) legEnded(l *leg, e media.End, s media.LegStats) {
 		"late", s.Late, "invalid", s.Invalid, "foreign", s.Foreign, "dropped_frames", dropped)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for i, o := range c.legs {
-		if o == l {
-			c.rec.Legs[i].Stats, c.rec.Legs[i].Ended = newLegStats(s, dropped), true
-		}
+	stats := newLegStats(s, dropped)
+	if s.Received == 0 && l.stats != nil {
+		// The call has ended before its leg: what was known last counts.
+		stats = l.stats
 	}
+	c.emit(journal.LegFared, journal.Fared{Leg: l.id, Stats: *stats, Over: true})
 }
 
 // hear masks what must not be shown, shows the hypothesis and lets the guidance
@@ -206,14 +145,20 @@ func (c *call) hear(l *leg, h asr.Hypothesis) asr.Hypothesis {
 		}
 	}
 	h = l.redactor.Redact(h)
+	h.Utterance += l.base
+	c.utterances[l.id] = max(c.utterances[l.id], h.Utterance)
 	c.weigh(l, &h)
 	c.env.hub.Utterance(c.info.ID, l.shown(&h))
+	if h.Final && len(h.Words) > 0 {
+		// What was said is kept before anything follows from it.
+		c.emit(journal.UtteranceFinal, l.final(&h))
+	}
 	c.tell(c.session.Hear(l.guidance(), h, time.Now()))
 	return h
 }
 
 // feedback tells the guidance what the agent did with a card.
-func (c *call) feedback(cardID string, s push.State) {
+func (c *call) feedback(agent, cardID string, s push.State) {
 	r, err := guidance.ParseResponse(string(s))
 	if err != nil {
 		c.log.Error("feedback", "card", cardID, "error", err)
@@ -221,6 +166,7 @@ func (c *call) feedback(cardID string, s push.State) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.emit(journal.CardAnswered, journal.Answered{ID: cardID, Agent: agent, State: string(s)})
 	ev, err := c.session.Feedback(cardID, r, time.Now())
 	if err != nil {
 		// The card had left by itself while the agent pressed the key.
@@ -238,45 +184,55 @@ func (c *call) tell(events []guidance.Event) {
 		case guidance.CardShown:
 			c.env.metrics.cards.WithLabelValues(string(e.Card.Kind)).Inc()
 			c.env.hub.Card(*e.Card)
+			c.keepCard(e.Card)
 			c.log.Info("card", "card", e.Card.ID, "rule", e.Card.Why.Rule, "element", e.Card.Why.Element)
 		case guidance.CardWithdrawn:
 			if e.Reason != guidance.ByAgent {
 				c.env.hub.Withdraw(c.info.ID, e.Card.ID, string(e.Reason))
+				c.emit(journal.CardWithdrawn, journal.Withdrawn{ID: e.Card.ID, Reason: string(e.Reason)})
 			}
 		case guidance.IntentHeard:
+			if e.Heard.Final {
+				c.emit(journal.IntentHeard, journal.Intent{Intent: e.Heard.Intent, Score: e.Heard.Score, Final: true})
+			}
 			c.log.Debug("intent", "intent", e.Heard.Intent, "score", e.Heard.Score, "final", e.Heard.Final)
 		}
 	}
 }
 
-// snapshot is the record as it stands.
-func (c *call) snapshot() record {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	r := c.rec
-	r.Legs = slices.Clone(r.Legs)
-	r.Transcript = slices.Clone(r.Transcript)
-	r.Pauses = slices.Clone(r.Pauses)
-	// Panes may paint and act after the end, while the hub keeps the call.
-	if now := c.cards(); now != nil {
-		r.Cards = now
+// keepCard writes a card down. The caller holds mu.
+func (c *call) keepCard(k *guidance.Card) {
+	b, err := json.Marshal(k)
+	if err != nil {
+		c.log.Error("a card could not be kept", "card", k.ID, "error", err)
+		return
 	}
-	return r
+	c.emit(journal.CardShown, journal.Card{ID: k.ID, Card: b})
 }
 
-func (c *call) cards() []cardRecord {
-	kept := c.env.hub.Cards(c.info.ID)
-	if kept == nil {
-		return nil
-	}
-	out := make([]cardRecord, 0, len(kept))
-	for _, k := range kept {
-		r := cardRecord{Card: k.Card, State: string(k.State)}
-		if !k.Painted.IsZero() {
-			ms := k.Latency.Milliseconds()
-			r.LatencyMS = &ms
+// painted notes that a pane has shown a card for the first time.
+func (c *call) painted(p *push.Painted) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.emit(journal.CardPainted, journal.Painted{
+		ID: p.Card.ID, Agent: p.Agent, At: p.At, LatencyMS: p.Latency.Milliseconds(), FromWords: p.FromWords,
+	})
+}
+
+// snapshot is the record as it stands.
+func (c *call) snapshot() journal.Call {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	r := c.rec.Clone()
+	for _, l := range c.legs {
+		if l.ended || l.stats == nil {
+			continue
 		}
-		out = append(out, r)
+		for i := range r.Legs {
+			if r.Legs[i].ID == l.id && !r.Legs[i].Ended {
+				r.Legs[i].Stats = l.stats
+			}
+		}
 	}
-	return out
+	return r
 }

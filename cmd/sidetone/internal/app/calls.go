@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/netip"
@@ -15,6 +16,8 @@ import (
 	"sidetone/cmd/sidetone/internal/config"
 	"sidetone/guidance"
 	"sidetone/guidance/push"
+	"sidetone/internal/journal"
+	"sidetone/internal/journal/stream"
 	"sidetone/media"
 	"sidetone/media/roles"
 	"sidetone/media/rtpfork"
@@ -36,6 +39,9 @@ type env struct {
 
 	recogniser *recogniser
 	admission  *admission
+	// journal is where what happens is kept; node is this server's name there.
+	journal *stream.Log
+	node    string
 }
 
 // calls holds the running calls and the last ended ones. It is the media.Host
@@ -46,6 +52,9 @@ type calls struct {
 	// ctx ends the work of all legs at once, when waiting is over.
 	ctx    context.Context //nolint:containedctx // it belongs to the calls, which outlive the requests that open them
 	cancel context.CancelFunc
+
+	// quit ends the search for calls whose server was lost.
+	quit context.CancelFunc
 
 	mu   sync.Mutex
 	byID map[string]*call
@@ -58,7 +67,14 @@ var _ media.Host = (*calls)(nil)
 
 func newCalls(e *env, fork *rtpfork.Manager) *calls {
 	ctx, cancel := context.WithCancel(context.Background())
-	return &calls{env: e, fork: fork, ctx: ctx, cancel: cancel, byID: map[string]*call{}}
+	return &calls{env: e, fork: fork, ctx: ctx, cancel: cancel, quit: func() {}, byID: map[string]*call{}}
+}
+
+// watch looks for calls whose server was lost, until close.
+func (cs *calls) watch() {
+	ctx, cancel := context.WithCancel(cs.ctx)
+	cs.quit = cancel
+	cs.wg.Go(func() { cs.adopt(ctx) })
 }
 
 // Open implements media.Host. A call without a name gets one.
@@ -71,8 +87,12 @@ func (cs *calls) Open(info media.Call, hangUp func(media.End)) (media.CallSink, 
 	return c, nil
 }
 
+// begin begins a call, or lets one go on whose fork was lost.
 func (cs *calls) begin(info media.Call, hangUp func(media.End)) (*call, error) {
 	e := cs.env
+	if c := cs.comesBack(&info, hangUp); c != nil {
+		return c, nil
+	}
 	if info.ID == "" {
 		info.ID = newID()
 	}
@@ -83,36 +103,80 @@ func (cs *calls) begin(info media.Call, hangUp func(media.End)) (*call, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &call{
-		env: e, ctx: cs.ctx, info: info, hangUp: hangUp, language: language, named: info.Agent != "",
-		log: e.log.With("call", info.ID), over: make(chan struct{}), done: make(chan struct{}),
-	}
-	c.rec = record{
-		Call: info.ID, Agent: info.Agent, Source: info.Source, External: info.External, Started: info.Started,
-		State: "running", Transcript: []spoken{}, Cards: []cardRecord{},
-	}
-	c.session, err = guidance.New(guidance.Config{
-		Call: info.ID, Language: e.cfg.Guidance.Language, Started: info.Started,
-		Playbook: e.playbook, Knowledge: e.knowledge,
-	})
+	c := cs.newCall(info, hangUp, language)
+	c.key = journal.Key(info.Started, rand.Text()[:10])
+	c.session, err = guidance.New(e.guidance(&info))
 	if err != nil {
 		return nil, err
 	}
-	if err = cs.enter(c); err != nil {
+	if err = cs.enter(c, true); err != nil {
+		cs.keepRefused(c, err)
 		return nil, err
 	}
 	c.mu.Lock()
+	c.begun()
+	c.hold()
 	if c.info.Agent != "" {
 		c.present(c.info.Agent)
 	}
 	c.mu.Unlock()
 	c.log.Info("call begins", "source", info.Source, "agent", info.Agent)
+	cs.start(c)
+	return c, nil
+}
+
+// keepRefused writes down that a call was offered for which there was no room.
+// While the journal or its disk is what lacks room, the metrics alone tell.
+func (cs *calls) keepRefused(c *call, err error) {
+	var r *refusal
+	if !errors.As(err, &r) || r.cause == causeJournal || r.cause == causeDisk {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.begun()
+	c.emit(journal.CallEnded, journal.Ended{State: media.Refused.String(), Reason: r.text, At: time.Now()})
+	c.emit(journal.CallClosed, nil)
+}
+
+// begun writes down that the call begins. The caller holds mu.
+func (c *call) begun() {
+	c.emit(journal.CallStarted, journal.Started{
+		Call: c.info.ID, Agent: c.info.Agent, Source: c.info.Source, External: c.info.External, Direction: direction(c.info.Direction),
+		Language: c.info.Language, Phrases: c.info.Phrases, Started: c.info.Started,
+	})
+}
+
+func direction(d media.Direction) string {
+	if d == media.DirectionUnknown {
+		return ""
+	}
+	return d.String()
+}
+
+// guidance is what a call's session is told.
+func (e *env) guidance(info *media.Call) guidance.Config {
+	return guidance.Config{
+		Call: info.ID, Language: e.cfg.Guidance.Language, Started: info.Started,
+		Playbook: e.playbook, Knowledge: e.knowledge,
+	}
+}
+
+func (cs *calls) newCall(info media.Call, hangUp func(media.End), language string) *call {
+	return &call{
+		env: cs.env, ctx: cs.ctx, info: info, hangUp: hangUp, language: language, named: info.Agent != "",
+		log: cs.env.log.With("call", info.ID), over: make(chan struct{}), done: make(chan struct{}),
+		utterances: map[string]int{},
+	}
+}
+
+// start lets a call live until it is over.
+func (cs *calls) start(c *call) {
 	cs.wg.Go(func() {
-		e.metrics.running.Inc()
-		defer e.metrics.running.Dec()
+		cs.env.metrics.running.Inc()
+		defer cs.env.metrics.running.Dec()
 		c.run()
 	})
-	return c, nil
 }
 
 // open begins a call whose legs arrive as RTP, and takes its ports. base is the
@@ -120,7 +184,7 @@ func (cs *calls) begin(info media.Call, hangUp func(media.End)) (*call, error) {
 func (cs *calls) open(q callRequest, base string) (callReply, error) {
 	var session atomic.Pointer[rtpfork.Session]
 	c, err := cs.begin(media.Call{
-		ID: q.Call, Agent: q.Agent, Source: "rtp", Started: time.Now(), Language: q.Language, Phrases: q.Phrases,
+		ID: q.Call, Agent: q.Agent, Source: sourceRTP, Started: time.Now(), Language: q.Language, Phrases: q.Phrases,
 	}, func(end media.End) {
 		if s := session.Load(); s != nil {
 			s.HangUp(end)
@@ -154,7 +218,7 @@ func (cs *calls) open(q callRequest, base string) (callReply, error) {
 	for i, addr := range s.Addrs() {
 		lq := q.Legs[i]
 		reply.Legs = append(reply.Legs, legReply{ID: lq.ID, Role: lq.Role, Address: cs.announced(addr), Codec: lq.Codec})
-		c.located(lq.ID, cs.announced(addr), lq.Codec)
+		c.located(journal.Located{Leg: lq.ID, Address: cs.announced(addr), Codec: lq.Codec, Port: addr.Port(), PayloadType: lq.PayloadType})
 	}
 	return reply, nil
 }
@@ -192,7 +256,7 @@ func (e *env) language(own string) (string, error) {
 }
 
 // enter gives the call its place, unless its name is taken or the server full.
-func (cs *calls) enter(c *call) error {
+func (cs *calls) enter(c *call, admit bool) error {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
 	if old := cs.byID[c.info.ID]; old != nil {
@@ -201,8 +265,12 @@ func (cs *calls) enter(c *call) error {
 		}
 		cs.remove(old)
 	}
-	if err := cs.env.admission.admit(cs.unfinished(), cs.env.cfg.Media.MaxCalls); err != nil {
-		return fmt.Errorf("call %q: %w", c.info.ID, err)
+	if admit {
+		if err := cs.env.admission.admit(cs.unfinished(), cs.env.cfg.Media.MaxCalls); err != nil {
+			return fmt.Errorf("call %q: %w", c.info.ID, err)
+		}
+	} else if cs.env.admission.closing.Load() {
+		return fmt.Errorf("call %q: %w", c.info.ID, media.ErrDraining)
 	}
 	cs.byID[c.info.ID] = c
 	cs.order = append(cs.order, c)
@@ -255,7 +323,7 @@ func (cs *calls) end(ctx context.Context, id string, e media.End) bool {
 	if c == nil {
 		return false
 	}
-	c.hangUp(e)
+	c.stop(e)
 	c.wait(ctx)
 	return true
 }
@@ -266,10 +334,10 @@ func (cs *calls) find(id string) *call {
 	return cs.byID[id]
 }
 
-func (cs *calls) record(id string) (record, bool) {
+func (cs *calls) record(id string) (journal.Call, bool) {
 	c := cs.find(id)
 	if c == nil {
-		return record{}, false
+		return journal.Call{}, false
 	}
 	return c.snapshot(), true
 }
@@ -305,17 +373,18 @@ func (cs *calls) close(ctx context.Context) {
 	cs.env.admission.closing.Store(true)
 	running := slices.Clone(cs.order)
 	cs.mu.Unlock()
+	cs.quit()
 	end := stopping()
 	stop := context.AfterFunc(ctx, func() {
 		cs.cancel()
 		for _, c := range running {
-			c.End(end)
+			c.end(end)
 		}
 	})
 	defer stop()
 	for _, c := range running {
 		if !c.isDone() {
-			c.hangUp(end)
+			c.stop(end)
 		}
 	}
 	cs.fork.Close(end)
@@ -330,6 +399,9 @@ func stopping() media.End {
 
 // Painted implements push.Listener.
 func (cs *calls) Painted(p push.Painted) {
+	if c := cs.find(p.Card.Call); c != nil && p.First {
+		c.painted(&p)
+	}
 	if !p.First || !p.FromWords {
 		return
 	}
@@ -342,7 +414,7 @@ func (cs *calls) Acted(a push.Acted) {
 	cs.env.metrics.cardActions.WithLabelValues(string(a.State)).Inc()
 	cs.env.log.Info("card answered", "call", a.Card.Call, "card", a.Card.ID, "action", a.State, "agent", a.Agent)
 	if c := cs.find(a.Card.Call); c != nil {
-		c.feedback(a.Card.ID, a.State)
+		c.feedback(a.Agent, a.Card.ID, a.State)
 	}
 }
 

@@ -3,7 +3,7 @@ package app
 import (
 	"context"
 	"fmt"
-	"maps"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -12,6 +12,7 @@ import (
 	"sidetone/asr/vad"
 	"sidetone/guidance/push"
 	"sidetone/guidance/speaker"
+	"sidetone/internal/journal"
 	"sidetone/internal/pcm"
 	"sidetone/internal/queue"
 	"sidetone/media"
@@ -64,7 +65,7 @@ func (c *call) join(l *leg, info media.Leg) error {
 		}
 	}
 	c.legs = append(c.legs, l)
-	c.rec.Legs = append(c.rec.Legs, legRecord{ID: info.ID})
+	l.base = c.utterances[info.ID]
 	c.decide()
 	return nil
 }
@@ -143,12 +144,15 @@ func (c *call) running(id string) *leg {
 // is that of the agent who is heard on it. The caller holds mu.
 func (c *call) describe(l *leg) {
 	info := l.info.Load()
-	for i, o := range c.legs {
-		if o == l {
-			r := &c.rec.Legs[i]
-			r.Role, r.RoleReason = info.Role.String(), info.RoleReason
-			r.Identity, r.Name, r.Label, r.Mixed, r.Conflicts = info.Identity, info.Name, info.Label, info.Mixed, l.conflicts
-		}
+	now := journal.Leg{
+		ID: l.id, Role: info.Role.String(), RoleReason: info.RoleReason, Conflicts: l.conflicts, Fixed: l.fixed,
+		Identity: info.Identity, Name: info.Name, Label: info.Label, Mixed: info.Mixed,
+	}
+	if !slices.ContainsFunc(c.rec.Legs, func(o journal.Leg) bool {
+		o.Address, o.Codec, o.Port, o.PayloadType, o.Stats = "", "", 0, 0, nil
+		return reflect.DeepEqual(o, now)
+	}) {
+		c.emit(journal.LegChanged, now)
 	}
 	if info.Role == media.RoleAgent && !c.named {
 		if agent := agentName(info); agent != "" && agent != c.info.Agent {
@@ -179,7 +183,10 @@ func (c *call) present(agent string) {
 	if c.info.Agent != "" && c.info.Agent != agent {
 		c.log.Info("another agent has the call", "from", c.info.Agent, "to", agent)
 	}
-	c.shown, c.info.Agent, c.rec.Agent = true, agent, agent
+	c.shown, c.info.Agent = true, agent
+	if c.rec.Agent != agent {
+		c.emit(journal.CallAssigned, journal.Assigned{Agent: agent})
+	}
 }
 
 // showLeg brings the pane up to date. The caller holds mu.
@@ -207,11 +214,7 @@ func (l *leg) Stats(s media.LegStats) {
 	c := l.call
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for i, o := range c.legs {
-		if o == l && !l.ended {
-			c.rec.Legs[i].Stats = newLegStats(s, l.queue.Dropped())
-		}
-	}
+	l.stats = newLegStats(s, l.queue.Dropped())
 	if q.Poor != "" && (l.quality == nil || l.quality.Poor != q.Poor) {
 		l.log().Warn("the leg's audio is poor", "what", q.Poor, "loss_pct", q.Loss, "concealed_pct", q.Concealed, "jitter_ms", q.JitterMS,
 			"level_dbfs", q.Level, "clipped_pct", q.Clipped)
@@ -299,14 +302,10 @@ func agentName(l *media.Leg) string {
 }
 
 // located keeps where a leg's audio arrives, and how it is coded.
-func (c *call) located(id, address, codec string) {
+func (c *call) located(l journal.Located) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for i := range c.rec.Legs {
-		if c.rec.Legs[i].ID == id {
-			c.rec.Legs[i].Address, c.rec.Legs[i].Codec = address, codec
-		}
-	}
+	c.emit(journal.LegLocated, l)
 }
 
 // setRole gives a leg a role by hand.
@@ -354,19 +353,6 @@ func (c *call) fix(l *leg, role media.Role, reason string) {
 	c.named = named
 }
 
-// relabel gives what was said the roles that its legs have now. The caller
-// holds mu.
-func (c *call) relabel() {
-	for i := range c.rec.Transcript {
-		s := &c.rec.Transcript[i]
-		for _, l := range c.legs {
-			if l.id == s.Leg {
-				s.Role = l.role().String()
-			}
-		}
-	}
-}
-
 // Pause implements media.CallSink.
 func (c *call) Pause(reason string) {
 	c.mu.Lock()
@@ -374,7 +360,7 @@ func (c *call) Pause(reason string) {
 	if c.rec.Ended != nil || c.paused.Swap(true) {
 		return
 	}
-	c.rec.Pauses = append(c.rec.Pauses, pauseRecord{StartMS: c.now(), Reason: reason})
+	c.emit(journal.CallPaused, journal.Pause{MS: c.now(), Reason: reason})
 	c.log.Info("paused: nothing is heard", "reason", reason)
 	if c.shown {
 		c.env.hub.Paused(c.info.ID, reason)
@@ -393,8 +379,7 @@ func (c *call) resume(reason string) {
 	if !c.paused.Swap(false) {
 		return
 	}
-	p, end := &c.rec.Pauses[len(c.rec.Pauses)-1], c.now()
-	p.EndMS, p.Resumed = &end, reason
+	c.emit(journal.CallResumed, journal.Pause{MS: c.now(), Reason: reason})
 	c.log.Info("resumed", "reason", reason)
 	if c.shown {
 		c.env.hub.Paused(c.info.ID, "")
@@ -415,30 +400,47 @@ const (
 func (c *call) Describe(facts map[string]string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	// The record's map is shared with those who read it: it is replaced.
-	all := maps.Clone(c.rec.Facts)
-	if all == nil {
-		all = map[string]string{}
-	}
+	news := map[string]string{}
 	for k, v := range facts {
-		if _, known := all[k]; (known || len(all) < maxFacts) && len(k) <= maxFact {
-			all[k] = strings.ToValidUTF8(v[:min(len(v), maxFact)], "")
+		_, known := c.rec.Facts[k]
+		v = strings.ToValidUTF8(v[:min(len(v), maxFact)], "")
+		if (known || len(c.rec.Facts)+len(news) < maxFacts) && len(k) <= maxFact && c.rec.Facts[k] != v {
+			news[k] = v
 		}
 	}
-	c.rec.Facts = all
+	if len(news) > 0 {
+		c.emit(journal.CallDescribed, journal.Described{Facts: news})
+	}
 }
 
-// End implements media.CallSink. Legs that still run end with the call.
+// End implements media.CallSink. Legs that still run end with the call. A call
+// whose fork was lost waits for it to come back.
 func (c *call) End(e media.End) {
+	if e.State == media.Lost && c.suspend(e) {
+		return
+	}
+	c.end(e)
+}
+
+func (c *call) end(e media.End) {
 	c.mu.Lock()
 	if c.rec.Ended != nil {
 		c.mu.Unlock()
 		return
 	}
-	at := e.At
-	c.rec.Ended, c.rec.State, c.rec.Reason = &at, e.State.String(), e.Reason
+	c.lost = nil
 	c.resume("the call is over")
-	legs, guests := c.legs, c.guests
+	c.emit(journal.CallEnded, journal.Ended{State: e.State.String(), Reason: e.Reason, At: e.At})
+	c.mu.Unlock()
+	c.endLegs(e)
+	close(c.over)
+}
+
+// endLegs ends the legs that still run, and those who brought some of them.
+func (c *call) endLegs(e media.End) {
+	c.mu.Lock()
+	legs, guests := slices.Clone(c.legs), c.guests
+	c.guests = nil
 	c.mu.Unlock()
 	for _, hangUp := range guests {
 		hangUp(e)
@@ -446,7 +448,6 @@ func (c *call) End(e media.End) {
 	for _, l := range legs {
 		l.End(e, media.LegStats{})
 	}
-	close(c.over)
 }
 
 // digits gathers the keys that somebody presses.

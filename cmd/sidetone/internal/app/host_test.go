@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"sidetone/cmd/sidetone/internal/config"
+	"sidetone/internal/journal"
 	"sidetone/internal/models"
 	"sidetone/internal/pcm"
 	"sidetone/media"
@@ -28,9 +29,9 @@ func deaf(c config.Recognition, _ *models.Store, _ *metrics, _ *slog.Logger) (*r
 	return &recogniser{Engine: &recording{}, c: c, local: &local{}, languages: []string{"en"}}, nil
 }
 
-func (r *running) call(t *testing.T, id string) record {
+func (r *running) call(t *testing.T, id string) journal.Call {
 	t.Helper()
-	var rec record
+	var rec journal.Call
 	if st := r.do(t, "GET", "/v1/calls/"+id, "", &rec); st != 200 {
 		t.Fatalf("call %q: status %d", id, st)
 	}
@@ -139,7 +140,7 @@ func TestSwap(t *testing.T) {
 	c := open(t, r, media.Call{ID: "c", Agent: "ann"})
 	addLeg(t, c, media.Leg{ID: "a", Role: media.RoleAgent, RoleReason: "label"})
 	addLeg(t, c, media.Leg{ID: "b", Role: media.RoleCustomer, RoleReason: "label"})
-	var rec record
+	var rec journal.Call
 	if st := r.do(t, "POST", "/v1/calls/c/swap", `{"reason":"ann says so"}`, &rec); st != 200 {
 		t.Fatalf("status %d", st)
 	}

@@ -13,6 +13,7 @@ import (
 	"sidetone/guidance"
 	"sidetone/guidance/push"
 	"sidetone/guidance/speaker"
+	"sidetone/internal/journal"
 	"sidetone/internal/pcm"
 	"sidetone/internal/queue"
 	"sidetone/media"
@@ -51,6 +52,10 @@ type leg struct {
 	doubt    string
 	state    push.LegState
 	quality  *push.Quality
+	// stats is how the leg fares while it runs, base how many utterances its name
+	// has had before. Both are guarded by call.mu.
+	stats *journal.LegStats
+	base  int
 
 	detector *vad.Detector
 	stream   asr.Stream
@@ -62,31 +67,18 @@ type leg struct {
 	// offset is when the leg's clock began on the call's clock, in
 	// nanoseconds; it is set before the first frame is queued.
 	offset atomic.Int64
-	// spoke is set once words were heard.
-	spoke atomic.Bool
+	// begun is set once audio has come, spoke once words were heard.
+	begun, spoke atomic.Bool
 
 	// The rest belongs to the worker.
-	heard      int64 // end of the newest frame
-	utterance  int
-	stable     int
-	recognised []spoken
-	silent     pcm.Frame // for the media path alone
-	before     media.LegStats
+	heard     int64 // end of the newest frame
+	utterance int
+	stable    int
+	silent    pcm.Frame // for the media path alone
+	before    media.LegStats
 }
 
 var _ media.LegSink = (*leg)(nil)
-
-// spoken is a final, as a call's record keeps it.
-type spoken struct {
-	Leg     string `json:"leg"`
-	Role    string `json:"role"`
-	StartMS int64  `json:"start_ms"`
-	EndMS   int64  `json:"end_ms"`
-	Text    string `json:"text"`
-	// Written is the text with numbers, amounts, dates and the like in their
-	// written forms, where that is not the same.
-	Written string `json:"written,omitempty"`
-}
 
 // Frame implements media.LegSink.
 func (l *leg) Frame(f *pcm.Frame) {
@@ -105,6 +97,7 @@ func (l *leg) Mark(m media.Mark) {
 	switch m.Kind {
 	case media.MarkStarted:
 		l.offset.Store(int64(m.Wall.Sub(l.call.info.Started) - pcm.Duration(m.At)))
+		l.begun.Store(true)
 		l.call.live(l)
 	case media.MarkStalled:
 		l.log().Info("leg stalled: no packets", "at", pcm.Duration(m.At))
@@ -199,13 +192,23 @@ func (l *leg) hear(hs []asr.Hypothesis, live bool) {
 		*h = l.call.hear(l, *h)
 		if h.Final && len(h.Words) > 0 {
 			l.spoke.Store(true)
-			said := spoken{Leg: l.id, Role: l.role().String(), StartMS: l.ms(h.Start), EndMS: l.ms(h.End), Text: h.Text()}
-			if w := written.Render(h.Words, spans(h, l.language)); w != said.Text {
-				said.Written = w
-			}
-			l.recognised = append(l.recognised, said)
 		}
 	}
+}
+
+// final is what is kept of a final.
+func (l *leg) final(h *asr.Hypothesis) journal.Final {
+	f := journal.Final{
+		Leg: l.id, Role: l.role().String(), Utterance: h.Utterance, Revision: h.Revision,
+		StartMS: l.ms(h.Start), EndMS: l.ms(h.End), Text: h.Text(), Words: make([]journal.Word, len(h.Words)),
+	}
+	if w := written.Render(h.Words, spans(h, l.language)); w != f.Text {
+		f.Written = w
+	}
+	for i, w := range h.Words {
+		f.Words[i] = journal.Word{Text: w.Text, StartMS: l.ms(w.Start), EndMS: l.ms(w.End), Confidence: w.Confidence, Joined: w.Joined}
+	}
+	return f
 }
 
 // measure keeps the lag of a hypothesis: of a final against the end of its

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"time"
 
+	"sidetone/internal/journal"
 	"sidetone/media"
 	"sidetone/media/codec"
 	"sidetone/media/rtpfork"
@@ -79,7 +80,7 @@ func (cs *calls) addLeg(c *call, session *rtpfork.Session, q *legRequest) (legRe
 		sink.End(media.End{State: media.Refused, Reason: err.Error(), At: time.Now()}, media.LegStats{})
 		return legReply{}, err
 	}
-	c.located(q.ID, cs.announced(addr), q.Codec)
+	c.located(journal.Located{Leg: q.ID, Address: cs.announced(addr), Codec: q.Codec, Port: addr.Port(), PayloadType: q.PayloadType})
 	return legReply{ID: q.ID, Role: q.Role, Address: cs.announced(addr), Codec: q.Codec}, nil
 }
 

@@ -14,6 +14,7 @@ import (
 	"sidetone/asr"
 	"sidetone/cmd/sidetone/internal/config"
 	"sidetone/guidance/push"
+	"sidetone/internal/journal"
 	"sidetone/internal/models"
 	"sidetone/internal/pcm"
 	"sidetone/media"
@@ -107,7 +108,7 @@ func (s *stage) say(leg, text string) {
 	}
 }
 
-func (s *stage) legs() (a, b legRecord) {
+func (s *stage) legs() (a, b journal.Leg) {
 	s.t.Helper()
 	rec := s.running.call(s.t, s.call.info.ID)
 	return rec.Legs[0], rec.Legs[1]

@@ -17,6 +17,7 @@ import (
 	"github.com/gorilla/websocket"
 
 	"sidetone/cmd/sidetone/internal/config"
+	"sidetone/internal/journal"
 	"sidetone/media"
 )
 
@@ -32,10 +33,10 @@ func (r *running) dial(t *testing.T, path string, header http.Header) *websocket
 }
 
 // wait waits until a call's record is as wanted.
-func (r *running) wait(t *testing.T, id string, what string, ok func(record) bool) record {
+func (r *running) wait(t *testing.T, id string, what string, ok func(journal.Call) bool) journal.Call {
 	t.Helper()
 	for end := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
-		var rec record
+		var rec journal.Call
 		if r.do(t, "GET", "/v1/calls/"+id, "", &rec) == 200 && ok(rec) {
 			return rec
 		}
@@ -59,14 +60,14 @@ func TestFreeSWITCHFork(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	rec := r.wait(t, "fs-1", "two legs", func(r record) bool { return len(r.Legs) == 2 })
+	rec := r.wait(t, "fs-1", "two legs", func(r journal.Call) bool { return len(r.Legs) == 2 })
 	if rec.Agent != "ann" || rec.State != "running" {
 		t.Errorf("the call %+v", rec)
 	}
 	if err := conn.WriteMessage(websocket.CloseMessage, websocket.FormatCloseMessage(1000, "")); err != nil {
 		t.Fatal(err)
 	}
-	rec = r.wait(t, "fs-1", "ended", func(r record) bool { return r.State != "running" })
+	rec = r.wait(t, "fs-1", "ended", func(r journal.Call) bool { return r.State != "running" })
 	<-r.calls.find("fs-1").done // what was sent has been heard
 	engine := r.calls.env.recogniser.Engine.(*recording)
 	levels := map[string]int16{}
@@ -97,7 +98,7 @@ func TestForksMustShowASecret(t *testing.T) {
 	if err := conn.WriteMessage(websocket.BinaryMessage, make([]byte, 320)); err != nil {
 		t.Fatal(err)
 	}
-	r.wait(t, "x", "running", func(r record) bool { return len(r.Legs) == 1 })
+	r.wait(t, "x", "running", func(r journal.Call) bool { return len(r.Legs) == 1 })
 	if st := r.do(t, "DELETE", "/v1/calls/x", "", nil); st != 200 {
 		t.Errorf("ending the call: status %d", st)
 	}
@@ -154,7 +155,7 @@ func TestAudioSocket(t *testing.T) {
 		return c
 	}
 	first, second := connect(uuids[0]), connect(uuids[1])
-	rec := r.wait(t, "as-1", "of two legs", func(r record) bool { return len(r.Legs) == 2 })
+	rec := r.wait(t, "as-1", "of two legs", func(r journal.Call) bool { return len(r.Legs) == 2 })
 	if rec.Agent != "ann" || rec.Legs[0].Role == rec.Legs[1].Role {
 		t.Errorf("the call %+v", rec)
 	}
@@ -162,13 +163,13 @@ func TestAudioSocket(t *testing.T) {
 	if _, err := first.Write(hangUp); err != nil {
 		t.Fatal(err)
 	}
-	r.wait(t, "as-1", "with one leg gone", func(r record) bool {
+	r.wait(t, "as-1", "with one leg gone", func(r journal.Call) bool {
 		return r.Legs[0].Ended != r.Legs[1].Ended && r.State == "running"
 	})
 	if _, err := second.Write(hangUp); err != nil {
 		t.Fatal(err)
 	}
-	r.wait(t, "as-1", "ended", func(r record) bool { return r.State == "ended" })
+	r.wait(t, "as-1", "ended", func(r journal.Call) bool { return r.State == "ended" })
 	// Nobody announced this one: it is closed.
 	stray, err := net.Dial("tcp", addr)
 	if err != nil {
@@ -221,14 +222,14 @@ func TestTwilioFork(t *testing.T) {
 			}
 		}
 	}
-	rec := r.wait(t, "tw-1", "of two legs", func(r record) bool { return len(r.Legs) == 2 })
+	rec := r.wait(t, "tw-1", "of two legs", func(r journal.Call) bool { return len(r.Legs) == 2 })
 	if rec.Agent != "ann" || rec.Source == "" {
 		t.Errorf("the call %+v", rec)
 	}
 	if err := conn.WriteMessage(websocket.TextMessage, []byte(`{"event":"stop","sequenceNumber":"9","streamSid":"MZ1","stop":{"accountSid":"AC1","callSid":"CA1"}}`)); err != nil {
 		t.Fatal(err)
 	}
-	r.wait(t, "tw-1", "ended", func(r record) bool { return r.State == "ended" })
+	r.wait(t, "tw-1", "ended", func(r journal.Call) bool { return r.State == "ended" })
 	if strings.Contains(r.logs.String(), "sesame") {
 		t.Error("the token is in the log")
 	}

@@ -1,0 +1,391 @@
+package app
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"sidetone/asr"
+	"sidetone/guidance"
+	"sidetone/guidance/push"
+	"sidetone/internal/journal"
+	"sidetone/internal/journal/stream"
+	"sidetone/internal/pcm"
+	"sidetone/media"
+	"sidetone/media/rtpfork"
+)
+
+// sourceRTP is the source of calls whose legs the API opens.
+const sourceRTP = "rtp"
+
+// suspend keeps a call alive whose fork was lost, so that it may go on when the
+// fork comes back. It reports whether the call waits.
+func (c *call) suspend(e media.End) bool {
+	window := c.env.cfg.Media.Reconnect
+	c.mu.Lock()
+	if c.rec.Ended != nil || c.lost != nil {
+		c.mu.Unlock()
+		return true
+	}
+	if window <= 0 {
+		c.mu.Unlock()
+		return false
+	}
+	c.lost, c.expires = &e, time.Now().Add(window)
+	c.mu.Unlock()
+	c.log.Warn("the fork was lost; the call waits for it", "reason", e.Reason, "for", window)
+	c.endLegs(e)
+	return true
+}
+
+// giveUp ends a call whose fork has not come back in time.
+func (c *call) giveUp(now time.Time) {
+	c.mu.Lock()
+	e := c.lost
+	late := e != nil && now.After(c.expires)
+	c.mu.Unlock()
+	if late {
+		c.end(media.End{State: media.Lost, Reason: fmt.Sprintf("%s; it did not come back within %v", e.Reason, c.env.cfg.Media.Reconnect), At: now})
+	}
+}
+
+// stop asks the source to end the call; one that waits for its fork ends at once.
+func (c *call) stop(e media.End) {
+	c.mu.Lock()
+	waits, hangUp := c.lost != nil, c.hangUp
+	c.mu.Unlock()
+	if waits {
+		c.end(e)
+		return
+	}
+	hangUp(e)
+}
+
+// comesBack finds the call that waits for the fork that opens this one, and lets
+// it go on.
+func (cs *calls) comesBack(info *media.Call, hangUp func(media.End)) *call {
+	cs.mu.Lock()
+	var found *call
+	for _, c := range cs.order {
+		if !c.isDone() && c.fits(info) {
+			found = c
+		}
+	}
+	cs.mu.Unlock()
+	if found == nil || !found.goOn(hangUp) {
+		return nil
+	}
+	return found
+}
+
+// fits says whether a fork is that of the call: the source or its caller gives it
+// the same name.
+func (c *call) fits(info *media.Call) bool {
+	if info.ID != "" {
+		return c.info.ID == info.ID && c.info.Source == info.Source
+	}
+	return info.External != "" && c.info.External == info.External && c.info.Source == info.Source
+}
+
+// goOn lets a call go on that waits for its fork; it reports false if it does not
+// wait.
+func (c *call) goOn(hangUp func(media.End)) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.lost == nil || c.rec.Ended != nil {
+		return false
+	}
+	gap := time.Since(c.lost.At).Milliseconds()
+	c.emit(journal.CallContinued, journal.Continued{Reason: c.lost.Reason, GapMS: max(gap, 0)})
+	c.lost, c.hangUp = nil, hangUp
+	c.log.Info("the call goes on", "gap_ms", gap)
+	return true
+}
+
+// hold tells the other servers, and this one after a crash, that the call runs
+// here.
+func (c *call) hold() {
+	c.env.journal.HoldOpen(stream.OpenCall{
+		Key: c.key, Call: c.info.ID, Source: c.info.Source, External: c.info.External, Agent: c.info.Agent,
+		Node: c.env.node, Started: c.info.Started, Seen: time.Now(),
+	})
+}
+
+const (
+	// adoptEvery is how often the calls of servers that are gone are looked for.
+	adoptEvery = 2 * time.Second
+	// adoptLimit bounds one look.
+	adoptLimit = 20 * time.Second
+)
+
+// adopt takes over the calls of servers that are gone, until ctx ends. Those that
+// were this server's own before it stopped come first.
+func (cs *calls) adopt(ctx context.Context) {
+	every := time.NewTicker(adoptEvery)
+	defer every.Stop()
+	for {
+		look, cancel := context.WithTimeout(ctx, adoptLimit)
+		if err := cs.adoptOnce(look); err != nil && ctx.Err() == nil {
+			cs.env.log.Warn("calls of servers that are gone cannot be looked for", "error", err)
+		}
+		cancel()
+		select {
+		case <-ctx.Done():
+			return
+		case <-every.C:
+		}
+	}
+}
+
+func (cs *calls) adoptOnce(ctx context.Context) error {
+	j := cs.env.journal
+	orphans, err := j.Orphans(ctx)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, o := range orphans {
+		if cs.knows(o.Key) {
+			continue
+		}
+		mine, err := j.Adopt(ctx, o, cs.env.node)
+		if err == nil && mine {
+			err = cs.revive(ctx, o)
+		}
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+func (cs *calls) knows(key string) bool {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	for _, c := range cs.order {
+		if c.key == key {
+			return true
+		}
+	}
+	return cs.env.admission.closing.Load()
+}
+
+// revive makes a call of what the journal holds of it.
+func (cs *calls) revive(ctx context.Context, o stream.OpenCall) error {
+	e := cs.env
+	var rec journal.Call
+	if err := e.journal.Read(ctx, o.Key, rec.Apply); err != nil {
+		return fmt.Errorf("call %s of server %s: %w", o.Key, o.Node, err)
+	}
+	if rec.N == 0 {
+		e.log.Warn("nothing is known of a call that was open", "key", o.Key, "server", o.Node)
+		e.journal.DropOpen(o.Key)
+		return nil
+	}
+	info := media.Call{
+		ID: rec.Call, Agent: rec.Agent, Source: rec.Source, External: rec.External, Language: rec.Language, Phrases: rec.Phrases, Started: rec.Started,
+	}
+	language, err := e.language(info.Language)
+	if err != nil {
+		// The engine is another one now: it finds out.
+		language = ""
+	}
+	c := cs.newCall(info, func(media.End) {}, language)
+	c.key, c.rec = o.Key, rec
+	if !rec.Running() {
+		// Its last words were lost with its server.
+		if !rec.Closed {
+			c.mu.Lock()
+			c.emit(journal.CallClosed, nil)
+			c.mu.Unlock()
+		}
+		e.journal.DropOpen(o.Key)
+		return nil
+	}
+	why := "the server " + o.Node + " was lost"
+	if o.Node == e.node {
+		why = "this server was lost and has come back"
+	}
+	c.lost, c.expires = &media.End{State: media.Lost, Reason: why, At: rec.Last()}, time.Now().Add(e.cfg.Media.Reconnect)
+	if c.session, err = guidance.Resume(e.guidance(&info), past(&rec, c.log.Error)); err != nil {
+		return err
+	}
+	for _, s := range rec.Transcript {
+		c.utterances[s.Leg] = max(c.utterances[s.Leg], s.Utterance)
+	}
+	for id := range c.utterances {
+		// A partial that nobody kept may have had the next number.
+		c.utterances[id]++
+	}
+	if err = cs.enter(c, false); err != nil {
+		return err
+	}
+	c.log.Warn("a call was found whose server was lost; it waits for its fork", "server", o.Node, "last", rec.Last())
+	c.mu.Lock()
+	c.restore()
+	c.mu.Unlock()
+	cs.start(c)
+	if info.Source == sourceRTP && o.Node == e.node {
+		if err = cs.reopen(c); err != nil {
+			c.log.Warn("the ports of a call that was found could not be opened again", "error", err)
+		}
+	}
+	return nil
+}
+
+// reopen opens the ports again to which the legs of a call are still being sent.
+func (cs *calls) reopen(c *call) error {
+	c.mu.Lock()
+	before := slices.Clone(c.rec.Legs)
+	why := *c.lost
+	c.mu.Unlock()
+	var specs []rtpfork.LegSpec
+	for i := range before {
+		l := &before[i]
+		if l.Ended || l.Port == 0 {
+			continue
+		}
+		role, _ := media.ParseRole(l.Role)
+		q := legRequest{ID: l.ID, Role: l.Role, Identity: l.Identity, Codec: l.Codec, PayloadType: l.PayloadType}
+		spec, err := q.spec()
+		if err != nil {
+			return fmt.Errorf("leg %q: %w", l.ID, err)
+		}
+		spec.Port = l.Port
+		spec.Leg.Role, spec.Leg.RoleReason, spec.Leg.Name = role, l.RoleReason, l.Name
+		specs = append(specs, spec)
+	}
+	if len(specs) == 0 {
+		return errors.New("none is known")
+	}
+	var session atomic.Pointer[rtpfork.Session]
+	if !c.goOn(func(end media.End) {
+		if s := session.Load(); s != nil {
+			s.HangUp(end)
+		}
+	}) {
+		return nil
+	}
+	lose := func(err error) error {
+		c.mu.Lock()
+		c.lost = &why
+		c.mu.Unlock()
+		c.endLegs(why)
+		return err
+	}
+	sinks := make([]media.LegSink, len(specs))
+	for i := range specs {
+		var err error
+		if sinks[i], err = c.AddLeg(specs[i].Leg); err != nil {
+			return lose(err)
+		}
+	}
+	s, err := cs.fork.Open(c.info, specs, func(i int) media.LegSink { return sinks[i] }, func(end media.End) {
+		if end.State == media.TimedOut && !c.anyAudio() {
+			// Nobody was sending any more.
+			end.State, end.Reason = media.Lost, why.Reason+"; "+end.Reason
+			c.end(end)
+			return
+		}
+		c.End(end)
+	})
+	if err != nil {
+		return lose(err)
+	}
+	session.Store(s)
+	for i, addr := range s.Addrs() {
+		l := specs[i]
+		c.located(journal.Located{Leg: l.Leg.ID, Address: cs.announced(addr), Codec: codecOf(&l), Port: addr.Port(), PayloadType: l.PayloadType})
+	}
+	return nil
+}
+
+func codecOf(l *rtpfork.LegSpec) string {
+	if l.Detect {
+		return autoCodec
+	}
+	return l.Format.String()
+}
+
+// anyAudio says whether audio has come on any leg since the call went on.
+func (c *call) anyAudio() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.ContainsFunc(c.legs, func(l *leg) bool { return l.begun.Load() })
+}
+
+// past is what the guidance has to know of a call.
+func past(rec *journal.Call, failed func(string, ...any)) guidance.Past {
+	var p guidance.Past
+	sample := func(ms int64) int64 { return pcm.Samples(time.Duration(ms) * time.Millisecond) }
+	for _, s := range rec.Transcript {
+		h := asr.Hypothesis{
+			Utterance: s.Utterance, Revision: max(s.Revision, 1), Final: true, Stable: len(s.Words),
+			Start: sample(s.StartMS), End: sample(s.EndMS),
+		}
+		for _, w := range s.Words {
+			h.Words = append(h.Words, asr.Word{Text: w.Text, Start: sample(w.StartMS), End: sample(w.EndMS), Confidence: w.Confidence, Joined: w.Joined})
+		}
+		p.Said = append(p.Said, guidance.PastFinal{
+			Leg: guidance.Leg{ID: s.Leg, Role: s.Role}, Hypothesis: h, At: rec.Started.Add(time.Duration(s.EndMS) * time.Millisecond),
+		})
+	}
+	for _, k := range rec.Cards {
+		card, ok := readCard(&k, failed)
+		if !ok {
+			continue
+		}
+		p.Cards = append(p.Cards, guidance.PastCard{Card: card, Live: k.State == string(push.Live), Wrong: k.State == string(push.Wrong)})
+	}
+	return p
+}
+
+func readCard(k *journal.Shown, failed func(string, ...any)) (guidance.Card, bool) {
+	var card guidance.Card
+	if err := json.Unmarshal(k.Card.Card, &card); err != nil {
+		failed("a card of the journal cannot be read", "card", k.ID, "error", err)
+		return card, false
+	}
+	return card, true
+}
+
+// restore shows a call again that was found in the journal. The caller holds mu.
+func (c *call) restore() {
+	agent := c.info.Agent
+	if agent == "" {
+		return
+	}
+	c.shown = true
+	hub, rec := c.env.hub, &c.rec
+	shown := push.Call{ID: c.info.ID, Agent: agent, Started: c.info.Started}
+	for _, l := range rec.Legs {
+		shown.Legs = append(shown.Legs, push.Leg{ID: l.ID, Role: l.Role, RoleReason: l.RoleReason, Identity: l.Identity, State: push.LegEnded})
+	}
+	if err := hub.CallStarted(shown); err != nil {
+		c.log.Error("showing the call again", "error", err)
+		c.shown = false
+		return
+	}
+	for _, s := range rec.Transcript {
+		u := push.Utterance{
+			Leg: s.Leg, Role: s.Role, No: s.Utterance, Revision: max(s.Revision, 1), Final: true, StartMS: s.StartMS, EndMS: s.EndMS,
+			Words: make([]push.Word, len(s.Words)),
+		}
+		for i, w := range s.Words {
+			u.Words[i] = push.Word{Text: w.Text, StartMS: w.StartMS, EndMS: w.EndMS}
+		}
+		hub.Utterance(c.info.ID, u)
+	}
+	for _, k := range rec.Cards {
+		card, ok := readCard(&k, c.log.Error)
+		if !ok {
+			continue
+		}
+		hub.Card(card)
+		if k.State != string(push.Live) {
+			hub.Withdraw(c.info.ID, card.ID, k.State)
+		}
+	}
+}

@@ -1,0 +1,150 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"sidetone/cmd/sidetone/internal/config"
+	"sidetone/internal/journal"
+	"sidetone/internal/journal/stream"
+	"sidetone/internal/records"
+	"sidetone/internal/store"
+)
+
+const (
+	// openLimit bounds how long the stores may take to open.
+	openLimit = time.Minute
+	// batch is how many events the records take at once.
+	batch = 256
+	// retryRecords is the pause after the records have refused events.
+	retryRecords = time.Second
+	// expireEvery is how often what has been kept long enough is deleted.
+	expireEvery = 10 * time.Minute
+	// recordsName is what the journal calls the reader that feeds the records.
+	recordsName = "records"
+)
+
+// storage is everything that is kept: the journal, what is made of it, and who
+// did what.
+type storage struct {
+	log     *slog.Logger
+	dir     string
+	node    string
+	journal *stream.Log
+	store   *store.DB
+	records *records.Records
+
+	// behind is the last error of the records, nil while they keep up.
+	behind atomic.Pointer[error]
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
+}
+
+// openStorage opens what is kept. What it returns beside an error must be closed
+// as well.
+func openStorage(cfg *config.Config, log *slog.Logger) (*storage, error) {
+	s := &storage{log: log}
+	var err error
+	if s.dir, err = cfg.Storage.Path(); err != nil {
+		return s, err
+	}
+	if err = os.MkdirAll(s.dir, 0o700); err != nil {
+		return s, fmt.Errorf("storage.dir: %w", err)
+	}
+	if s.node, err = cfg.NodeName(); err != nil {
+		return s, err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), openLimit)
+	defer cancel()
+	j := &cfg.Journal
+	s.journal, err = stream.Open(ctx, stream.Config{
+		Dir: filepath.Join(s.dir, "journal"), Listen: j.Listen, URL: j.URL, CredsFile: j.CredentialsFile, CAFile: j.CAFile,
+		Node: s.node, Sync: j.Sync, MaxBytes: j.MaxBytes, MaxAge: j.Keep, Replicas: j.Replicas, Log: log,
+	})
+	if err != nil {
+		return s, fmt.Errorf("journal: %w", err)
+	}
+	url := cfg.Storage.Records
+	if url == "" {
+		url = filepath.Join(s.dir, "sidetone.db")
+	}
+	if s.store, err = store.Open(ctx, store.Config{URL: url, Log: log}); err != nil {
+		return s, fmt.Errorf("storage.records: %w", err)
+	}
+	if s.records, err = records.New(s.store, records.Config{Log: log}); err != nil {
+		return s, err
+	}
+	run, cancel := context.WithCancel(context.Background())
+	s.cancel = cancel
+	s.wg.Go(func() { s.record(run) })
+	return s, nil
+}
+
+// record makes records of what the journal holds, until ctx ends.
+func (s *storage) record(ctx context.Context) {
+	for ctx.Err() == nil {
+		err := s.journal.Consume(ctx, recordsName, batch, func(events []journal.Event) error {
+			err := s.records.Apply(ctx, events)
+			s.noteRecords(err)
+			return err
+		})
+		if ctx.Err() != nil {
+			return
+		}
+		s.noteRecords(err)
+		select {
+		case <-ctx.Done():
+		case <-time.After(retryRecords):
+		}
+	}
+}
+
+// noteRecords says, once, that the records have fallen behind or keep up again.
+func (s *storage) noteRecords(err error) {
+	if err == nil {
+		if s.behind.Swap(nil) != nil {
+			s.log.Info("the records keep up again")
+		}
+		return
+	}
+	if s.behind.Swap(&err) == nil {
+		s.log.Error("the records cannot be written; the journal keeps what is missing", "error", err)
+	}
+}
+
+// recordsHealth is nil while the records keep up.
+func (s *storage) recordsHealth() error {
+	if err := s.behind.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
+// close writes down what waits, as far as ctx lets it, and closes everything.
+func (s *storage) close(ctx context.Context) error {
+	var errs []error
+	if s.journal != nil {
+		// The records' reader ends first: it reads from the journal.
+		if err := s.journal.Flush(ctx); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	if s.cancel != nil {
+		s.cancel()
+	}
+	s.wg.Wait()
+	if s.journal != nil {
+		errs = append(errs, s.journal.Close(ctx))
+	}
+	if s.store != nil {
+		errs = append(errs, s.store.Close())
+	}
+	return errors.Join(errs...)
+}
