@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"sidetone/cmd/sidetone/internal/app"
+	"sidetone/cmd/sidetone/internal/config"
 	"sidetone/cmd/sidetone/internal/demo"
 )
 
@@ -32,6 +33,17 @@ and watch. The server stays up for another call until Ctrl-C.`,
   sidetone demo --wait 30s      time to open the page first`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if configPath == "" && os.Getenv(config.EnvData) == "" {
+				// What the demo keeps need not outlive it, nor meet a real server's.
+				dir, err := os.MkdirTemp("", "sidetone-demo-")
+				if err != nil {
+					return err
+				}
+				defer os.RemoveAll(dir)
+				if err = os.Setenv(config.EnvData, dir); err != nil {
+					return err
+				}
+			}
 			a, err := start(configPath, cmd.ErrOrStderr())
 			if err != nil {
 				return err

@@ -198,6 +198,8 @@ func (a *App) routes() http.Handler {
 	mux.HandleFunc("POST /v1/calls", a.postCall)
 	mux.HandleFunc("GET /v1/calls", a.listCalls)
 	mux.HandleFunc("GET /v1/calls/{call}", a.getCall)
+	mux.HandleFunc("GET /v1/calls/{call}/events", a.getEvents)
+	mux.HandleFunc("POST /v1/erase", a.postErase)
 	mux.HandleFunc("DELETE /v1/calls/{call}", a.deleteCall)
 	mux.HandleFunc("POST /v1/calls/{call}/legs", a.postLeg)
 	mux.HandleFunc("DELETE /v1/calls/{call}/legs/{leg}", a.deleteLeg)
@@ -260,19 +262,6 @@ func (a *App) refuse(w http.ResponseWriter, err error) {
 	e := classify(err)
 	a.calls.env.admission.count("rtp", err)
 	writeError(w, e)
-}
-
-func (a *App) listCalls(w http.ResponseWriter, _ *http.Request) {
-	writeJSON(w, http.StatusOK, map[string]any{"calls": a.calls.list()})
-}
-
-func (a *App) getCall(w http.ResponseWriter, r *http.Request) {
-	rec, ok := a.calls.record(r.PathValue("call"))
-	if !ok {
-		writeError(w, unknownCall(r.PathValue("call")))
-		return
-	}
-	writeJSON(w, http.StatusOK, rec)
 }
 
 // deleteCall ends a call and answers with its record once the last words have

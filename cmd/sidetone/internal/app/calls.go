@@ -18,6 +18,7 @@ import (
 	"sidetone/guidance/push"
 	"sidetone/internal/journal"
 	"sidetone/internal/journal/stream"
+	"sidetone/internal/records"
 	"sidetone/media"
 	"sidetone/media/roles"
 	"sidetone/media/rtpfork"
@@ -70,10 +71,13 @@ func newCalls(e *env, fork *rtpfork.Manager) *calls {
 	return &calls{env: e, fork: fork, ctx: ctx, cancel: cancel, quit: func() {}, byID: map[string]*call{}}
 }
 
-// watch looks for calls whose server was lost, until close.
+// watch takes over the calls whose server was lost, until close. Those that are
+// known to be lost now are taken over when it returns: their forks may come any
+// moment.
 func (cs *calls) watch() {
 	ctx, cancel := context.WithCancel(cs.ctx)
 	cs.quit = cancel
+	cs.adoptNow(ctx)
 	cs.wg.Go(func() { cs.adopt(ctx) })
 }
 
@@ -342,27 +346,28 @@ func (cs *calls) record(id string) (journal.Call, bool) {
 	return c.snapshot(), true
 }
 
-// summary is a call in the list of calls.
-type summary struct {
-	Call    string     `json:"call"`
-	Agent   string     `json:"agent"`
-	Started time.Time  `json:"started"`
-	Ended   *time.Time `json:"ended,omitempty"`
-	State   string     `json:"state"`
-	Reason  string     `json:"reason,omitempty"`
-}
-
 // list tells of all kept calls, the newest first.
-func (cs *calls) list() []summary {
+func (cs *calls) list() []records.Summary {
 	cs.mu.Lock()
 	order := slices.Clone(cs.order)
 	cs.mu.Unlock()
-	out := make([]summary, 0, len(order))
+	out := make([]records.Summary, 0, len(order))
 	for _, c := range slices.Backward(order) {
 		r := c.snapshot()
-		out = append(out, summary{Call: r.Call, Agent: r.Agent, Started: r.Started, Ended: r.Ended, State: r.State, Reason: r.Reason})
+		out = append(out, summarise(&r))
 	}
 	return out
+}
+
+// forget drops what is kept here of calls that are over.
+func (cs *calls) forget(keys []string) {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	for _, c := range slices.Clone(cs.order) {
+		if slices.Contains(keys, c.key) && c.isDone() {
+			cs.remove(c)
+		}
+	}
 }
 
 // close refuses new calls, ends the running ones and waits for their last

@@ -122,22 +122,25 @@ const (
 	adoptLimit = 20 * time.Second
 )
 
-// adopt takes over the calls of servers that are gone, until ctx ends. Those that
-// were this server's own before it stopped come first.
+// adopt takes over the calls of servers that are gone, until ctx ends.
 func (cs *calls) adopt(ctx context.Context) {
 	every := time.NewTicker(adoptEvery)
 	defer every.Stop()
 	for {
-		look, cancel := context.WithTimeout(ctx, adoptLimit)
-		if err := cs.adoptOnce(look); err != nil && ctx.Err() == nil {
-			cs.env.log.Warn("calls of servers that are gone cannot be looked for", "error", err)
-		}
-		cancel()
 		select {
 		case <-ctx.Done():
 			return
 		case <-every.C:
+			cs.adoptNow(ctx)
 		}
+	}
+}
+
+func (cs *calls) adoptNow(ctx context.Context) {
+	look, cancel := context.WithTimeout(ctx, adoptLimit)
+	defer cancel()
+	if err := cs.adoptOnce(look); err != nil && ctx.Err() == nil {
+		cs.env.log.Warn("calls of servers that are gone cannot be looked for", "error", err)
 	}
 }
 
@@ -218,6 +221,15 @@ func (cs *calls) revive(ctx context.Context, o stream.OpenCall) error {
 	for id := range c.utterances {
 		// A partial that nobody kept may have had the next number.
 		c.utterances[id]++
+	}
+	if twin := cs.twin(&info); twin != "" {
+		c.lost.Reason += "; its fork has come to this server already, as call " + twin
+		c.mu.Lock()
+		c.emit(journal.CallEnded, journal.Ended{State: media.Lost.String(), Reason: c.lost.Reason, At: time.Now()})
+		c.emit(journal.CallClosed, nil)
+		c.mu.Unlock()
+		e.journal.DropOpen(c.key)
+		return nil
 	}
 	if err = cs.enter(c, false); err != nil {
 		return err
@@ -314,6 +326,19 @@ func (c *call) anyAudio() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return slices.ContainsFunc(c.legs, func(l *leg) bool { return l.begun.Load() })
+}
+
+// twin is the key of the running call here that the same fork has brought.
+func (cs *calls) twin(info *media.Call) string {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	for _, c := range cs.order {
+		same := c.info.ID == info.ID || info.External != "" && c.info.External == info.External
+		if same && c.info.Source == info.Source && !c.isDone() {
+			return c.key
+		}
+	}
+	return ""
 }
 
 // past is what the guidance has to know of a call.

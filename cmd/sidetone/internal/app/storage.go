@@ -37,6 +37,7 @@ type storage struct {
 	log     *slog.Logger
 	dir     string
 	node    string
+	lock    *os.File
 	journal *stream.Log
 	store   *store.DB
 	records *records.Records
@@ -58,15 +59,22 @@ func openStorage(cfg *config.Config, log *slog.Logger) (*storage, error) {
 	if err = os.MkdirAll(s.dir, 0o700); err != nil {
 		return s, fmt.Errorf("storage.dir: %w", err)
 	}
+	if s.lock, err = lockDir(s.dir); err != nil {
+		return s, fmt.Errorf("storage.dir: %w", err)
+	}
 	if s.node, err = cfg.NodeName(); err != nil {
 		return s, err
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), openLimit)
 	defer cancel()
 	j := &cfg.Journal
+	secret, err := readKey(j.SecretFile)
+	if err != nil {
+		return s, fmt.Errorf("journal.secret_file: %w", err)
+	}
 	s.journal, err = stream.Open(ctx, stream.Config{
 		Dir: filepath.Join(s.dir, "journal"), Listen: j.Listen, URL: j.URL, CredsFile: j.CredentialsFile, CAFile: j.CAFile,
-		Node: s.node, Sync: j.Sync, MaxBytes: j.MaxBytes, MaxAge: j.Keep, Replicas: j.Replicas, Log: log,
+		Node: s.node, Sync: j.Sync, MaxBytes: j.MaxBytes, MaxAge: j.Keep, Replicas: j.Replicas, Secret: string(secret), Log: log,
 	})
 	if err != nil {
 		return s, fmt.Errorf("journal: %w", err)
@@ -84,6 +92,12 @@ func openStorage(cfg *config.Config, log *slog.Logger) (*storage, error) {
 	run, cancel := context.WithCancel(context.Background())
 	s.cancel = cancel
 	s.wg.Go(func() { s.record(run) })
+	k := &cfg.Storage.Keep
+	s.wg.Go(func() {
+		s.expire(run, records.Policy{
+			Transcripts: k.Transcripts, Cards: k.Cards, Statistics: k.Statistics, Recordings: k.Recordings, Calls: k.Calls,
+		})
+	})
 	return s, nil
 }
 
@@ -119,6 +133,41 @@ func (s *storage) noteRecords(err error) {
 	}
 }
 
+// erase deletes calls everywhere, for good. Recordings go first: without the
+// records nobody knows whose they were.
+func (s *storage) erase(ctx context.Context, keys []string) error {
+	for _, key := range keys {
+		if err := s.journal.Erase(ctx, key); err != nil {
+			return err
+		}
+	}
+	return s.records.Erase(ctx, keys...)
+}
+
+// expire deletes what has been kept as long as it may be, again and again until
+// ctx ends.
+func (s *storage) expire(ctx context.Context, policy records.Policy) {
+	every := time.NewTicker(expireEvery)
+	defer every.Stop()
+	for {
+		gone, err := s.records.Expire(ctx, time.Now(), policy)
+		switch {
+		case ctx.Err() != nil:
+			return
+		case err != nil:
+			s.log.Error("what has been kept long enough cannot be deleted", "error", err)
+		case gone.Calls+gone.Transcripts+gone.Cards+gone.Statistics+len(gone.Recordings) > 0:
+			s.log.Info("deleted what has been kept long enough", "calls", gone.Calls, "transcripts", gone.Transcripts,
+				"cards", gone.Cards, "statistics", gone.Statistics, "recordings", len(gone.Recordings))
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-every.C:
+		}
+	}
+}
+
 // recordsHealth is nil while the records keep up.
 func (s *storage) recordsHealth() error {
 	if err := s.behind.Load(); err != nil {
@@ -145,6 +194,9 @@ func (s *storage) close(ctx context.Context) error {
 	}
 	if s.store != nil {
 		errs = append(errs, s.store.Close())
+	}
+	if s.lock != nil {
+		errs = append(errs, s.lock.Close())
 	}
 	return errors.Join(errs...)
 }

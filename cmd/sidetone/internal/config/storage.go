@@ -17,6 +17,18 @@ type Storage struct {
 	Dir       string `yaml:"dir"`
 	Records   string `yaml:"records"`
 	MinFreeMB int    `yaml:"min_free_mb"`
+	// Keep is for how long what is known of a call is kept.
+	Keep Keep `yaml:"keep"`
+}
+
+// Keep is for how long each kind of data is kept after the end of its call; 0 is
+// for ever.
+type Keep struct {
+	Calls       time.Duration `yaml:"calls"`
+	Transcripts time.Duration `yaml:"transcripts"`
+	Cards       time.Duration `yaml:"cards"`
+	Statistics  time.Duration `yaml:"statistics"`
+	Recordings  time.Duration `yaml:"recordings"`
 }
 
 // Journal is the log of what happens to calls.
@@ -24,6 +36,7 @@ type Journal struct {
 	URL             string        `yaml:"url"`
 	CredentialsFile string        `yaml:"credentials_file"`
 	CAFile          string        `yaml:"ca_file"`
+	SecretFile      string        `yaml:"secret_file"`
 	Listen          string        `yaml:"listen"`
 	Sync            time.Duration `yaml:"sync"`
 	Replicas        int           `yaml:"replicas"`
@@ -35,7 +48,13 @@ func (c *Config) validateStorage(bad func(key, format string, args ...any)) {
 	if r := c.Storage.Records; r != "" && !strings.HasPrefix(r, "postgres://") && !strings.HasPrefix(r, "postgresql://") {
 		bad("storage.records", "want postgres://…, or nothing for SQLite in the storage folder")
 	}
+	if k := &c.Storage.Keep; min(k.Calls, k.Transcripts, k.Cards, k.Statistics, k.Recordings) < 0 {
+		bad("storage.keep", "no time can be negative")
+	}
 	j := &c.Journal
+	if j.Listen != "" && j.SecretFile == "" {
+		bad("journal.secret_file", "whoever reaches journal.listen could read the calls: set a secret that the nodes share")
+	}
 	if j.URL != "" && j.Listen != "" {
 		bad("journal.listen", "there is no NATS in this process when journal.url is set")
 	}
