@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
-	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -18,14 +17,15 @@ import (
 )
 
 // pane is one connection of an agent's page. Three goroutines work for it: the
-// HTTP handler reads, one writes, one searches; the handler waits for the
-// others. pane.mu is taken under Hub.mu, never the other way round.
+// HTTP handler reads, one writes, one searches; a fourth, where there are other
+// servers, takes requests to them. The handler waits for the others. pane.mu is taken under Hub.mu, never the other way round.
 type pane struct {
 	hub      *Hub
 	agent    string
 	conn     *websocket.Conn
 	wake     chan struct{}
 	searches chan query
+	errands  chan request    // to other servers
 	ctx      context.Context // ends with the pane
 	cancel   context.CancelFunc
 
@@ -34,12 +34,12 @@ type pane struct {
 	stopSearch         context.CancelFunc
 
 	mu       sync.Mutex
-	queue    []any
-	partials []utterance // at most one of each call and role
+	backlog  backlog
 	pong     *pong
 	closing  int // close code, 0 while open
 	farewell string
-	// sent holds when a card that was not acknowledged yet was written.
+	// sent holds when a card was written, or the zero time once it has been
+	// acknowledged.
 	sent map[cardKey]time.Time
 	// rtts is a ring of the last round trips; pingAt is when ping number
 	// pings, the last one, was sent.
@@ -58,6 +58,7 @@ func newPane(h *Hub, agent string, conn *websocket.Conn) *pane {
 		hub: h, agent: agent, conn: conn, ctx: ctx, cancel: cancel,
 		wake:     make(chan struct{}, 1),
 		searches: make(chan query, 1),
+		errands:  make(chan request, maxErrands),
 		messages: bucket{burst: 60, perSecond: 20},
 		mistakes: bucket{burst: 10, perSecond: 0.1},
 		sent:     map[cardKey]time.Time{},
@@ -119,13 +120,20 @@ func (h *Hub) enter(agent string) bool {
 	}
 	r.places++
 	h.places++
+	if h.net != nil && r.places == 1 {
+		h.net.watch(agent, r)
+	}
 	return true
 }
 
 func (h *Hub) leave(agent string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.rooms[agent].places--
+	r := h.rooms[agent]
+	r.places--
+	if h.net != nil && r.places == 0 {
+		h.net.unwatch(agent, r)
+	}
 	h.sweep(agent)
 	h.places--
 	if h.closed && h.places == 0 {
@@ -146,14 +154,18 @@ func (h *Hub) join(p *pane) snapshot {
 	if h.draining {
 		p.send(drainChanged{"draining", true})
 	}
-	return r.snapshot()
+	s := h.snapshot(r)
+	r.gathering = r.gathering || s.Gathering
+	return s
 }
 
 // snapshot is everything that the panes of a room show.
-func (r *room) snapshot() snapshot {
-	s := snapshot{"snapshot", make([]callView, 0, len(r.calls))}
-	for _, c := range r.calls {
-		s.Calls = append(s.Calls, c.view())
+func (h *Hub) snapshot(r *room) snapshot {
+	s := snapshot{Type: "snapshot", Calls: make([]callView, 0, len(r.calls)), Gathering: h.net.gathers(r)}
+	for _, c := range r.all() {
+		if !c.hidden {
+			s.Calls = append(s.Calls, c.view())
+		}
 	}
 	return s
 }
@@ -173,6 +185,9 @@ func (p *pane) run() {
 	var workers sync.WaitGroup
 	workers.Go(func() { p.writeAll(snap) })
 	workers.Go(p.searchAll)
+	if h.net != nil {
+		workers.Go(p.runErrands)
+	}
 	err := p.readAll()
 	h.quit(p)
 	p.cancel()
@@ -189,12 +204,9 @@ func (p *pane) send(m any) {
 		p.mu.Unlock()
 		return
 	}
-	full := len(p.queue) == p.hub.cfg.Queue
-	if !full {
-		p.queue = append(p.queue, m)
-	}
+	room := p.backlog.push(m, p.hub.cfg.Queue)
 	p.mu.Unlock()
-	if full {
+	if !room {
 		p.hub.slow.Add(1)
 		p.hub.cfg.Log.Warn("push: pane does not read, closing it", "agent", p.agent, "queued", p.hub.cfg.Queue)
 		p.close(websocket.CloseTryAgainLater, "pane does not read")
@@ -204,19 +216,11 @@ func (p *pane) send(m any) {
 }
 
 // utterance queues a final; a partial waits outside the queue and replaces the
-// one before it. A final overtakes the partials of its own utterance.
+// one before it.
 func (p *pane) utterance(u utterance) {
 	p.mu.Lock()
-	i := slices.IndexFunc(p.partials, func(o utterance) bool { return o.Call == u.Call && o.Role == u.Role })
-	switch {
-	case u.Final && i >= 0 && p.partials[i].No <= u.No:
-		p.partials = slices.Delete(p.partials, i, i+1)
+	if p.closing == 0 && p.backlog.partial(u) {
 		p.hub.skipped.Add(1)
-	case !u.Final && i >= 0:
-		p.partials[i] = u
-		p.hub.skipped.Add(1)
-	case !u.Final && p.closing == 0:
-		p.partials = append(p.partials, u)
 	}
 	p.mu.Unlock()
 	if u.Final {
@@ -238,7 +242,8 @@ func (p *pane) close(code int, text string) {
 	p.mu.Lock()
 	if p.closing == 0 {
 		p.closing, p.farewell = code, text
-		p.queue, p.partials, p.pong = nil, nil, nil
+		p.backlog.clear()
+		p.pong = nil
 	}
 	p.mu.Unlock()
 	p.poke()
@@ -258,12 +263,8 @@ func (p *pane) next() (m any, open bool) {
 	case p.pong != nil:
 		m = *p.pong
 		p.pong = nil
-	case len(p.queue) > 0:
-		m = p.queue[0]
-		p.queue = slices.Delete(p.queue, 0, 1)
-	case len(p.partials) > 0:
-		m = p.partials[0]
-		p.partials = slices.Delete(p.partials, 0, 1)
+	default:
+		m = p.backlog.pop()
 	}
 	return m, true
 }
@@ -275,7 +276,7 @@ func (p *pane) writeAll(s snapshot) {
 	defer ticker.Stop()
 	// The first round trip is measured before anything else is on the way.
 	err := p.sendPing()
-	for _, m := range []any{hello{"hello", 1, p.agent, time.Now(), cfg.Version, cfg.Language}, s} {
+	for _, m := range []any{hello{"hello", 1, p.agent, p.hub.now(), cfg.Version, cfg.Language, cfg.Node}, s} {
 		if err == nil {
 			err = p.write(m)
 		}
@@ -306,18 +307,19 @@ func (p *pane) write(m any) error {
 	if err != nil {
 		return fmt.Errorf("push: encoding %T: %w", m, err)
 	}
-	now := time.Now()
+	now := p.hub.now()
 	switch m := m.(type) {
 	case newCard:
 		p.noteSent(now, m.Card.Call, m.cardView)
 	case snapshot:
+		p.forgetGone()
 		for _, c := range m.Calls {
 			p.noteSent(now, c.ID, c.Cards...)
 		}
 	case callStarted:
 		p.forgetGone()
 	}
-	if err := p.conn.SetWriteDeadline(now.Add(p.hub.cfg.WriteTimeout)); err != nil {
+	if err := p.conn.SetWriteDeadline(time.Now().Add(p.hub.cfg.WriteTimeout)); err != nil {
 		return fmt.Errorf("push: write deadline: %w", err)
 	}
 	return p.conn.WriteMessage(websocket.TextMessage, b)
@@ -328,7 +330,10 @@ func (p *pane) noteSent(now time.Time, callID string, cards ...cardView) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, k := range cards {
-		p.sent[cardKey{callID, k.Card.ID}] = now
+		key := cardKey{callID, k.Card.ID}
+		if at, again := p.sent[key]; !again || !at.IsZero() {
+			p.sent[key] = now
+		}
 	}
 }
 
@@ -340,7 +345,7 @@ func (p *pane) forgetGone() {
 		ids[k.call] = true
 	}
 	p.mu.Unlock()
-	p.hub.keepKnown(ids)
+	p.hub.keepKnown(p.agent, ids)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	maps.DeleteFunc(p.sent, func(k cardKey, _ time.Time) bool { return !ids[k.call] })
@@ -406,7 +411,7 @@ func (p *pane) readAll() error {
 		if err := p.heard(); err != nil {
 			return err
 		}
-		p.receive(kind, b, time.Now())
+		p.receive(kind, b, p.hub.now())
 	}
 }
 
@@ -427,12 +432,8 @@ func (p *pane) receive(kind int, b []byte, now time.Time) {
 	switch m.Type {
 	case "ack":
 		p.acknowledge(m, now)
-	case "action":
-		p.act(m, now)
-	case "pause":
-		p.pause(m)
-	case "swap":
-		p.swap(m)
+	case "action", "pause", "swap":
+		p.ask(request{m, p.agent, now, 0})
 	case "search":
 		p.search(m)
 	case "ping":
@@ -462,10 +463,12 @@ func (p *pane) mistake(e problem, now time.Time) {
 	p.answer(e)
 }
 
-func (p *pane) answer(e problem) {
+func (p *pane) answer(e problem) { p.send(newProblem(e)) }
+
+func newProblem(e problem) problem {
 	e.Type = "error"
 	e.About = e.About[:min(len(e.About), 32)]
-	p.send(e)
+	return e
 }
 
 // bucket is a token bucket; it starts full.

@@ -30,7 +30,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net/http"
 	"net/url"
 	"slices"
@@ -47,137 +46,6 @@ import (
 // Route is the pattern under which the page expects the Hub.
 const Route = "GET /v1/push/{agent}"
 
-// Listener learns what panes report. Its methods are called from the panes'
-// goroutines and may run at the same time.
-type Listener interface {
-	// Painted is called for every pane that shows a card, once each.
-	Painted(Painted)
-	// Acted is called when an agent uses, dismisses or refuses a card.
-	Acted(Acted)
-	// Pause is called when an agent wants nothing of a call of theirs to be
-	// heard, or to be heard again; the answer is Hub.Paused.
-	Pause(agent, call string, paused bool)
-	// Swap is called when an agent says that they are heard as the customer, and
-	// the customer as they, on a call of theirs; the answer is Hub.Leg.
-	Swap(agent, call string)
-}
-
-// Searcher finds elements of the knowledge base. Calls run at the same time,
-// and end early when ctx does.
-type Searcher interface {
-	Search(ctx context.Context, q Query) ([]Result, error)
-}
-
-// Painted says that a card stands on a pane.
-type Painted struct {
-	Agent string
-	Card  guidance.Card
-	// At is the time of painting on the server's clock, see the package comment.
-	At time.Time
-	// Latency is from the end of the last triggering word to At, or from the
-	// card's birth when FromWords is false.
-	Latency   time.Duration
-	FromWords bool
-	// RTT is the round trip that At rests on, 0 before the first was measured.
-	RTT time.Duration
-	// First is false for a second pane, or the same one after a reconnect.
-	First bool
-}
-
-// Acted is an agent's verdict on a card.
-type Acted struct {
-	Agent string
-	Card  guidance.Card
-	// State is Used, Dismissed or Wrong; a later verdict replaces it.
-	State State
-	At    time.Time
-}
-
-// Query is a search typed into a pane.
-type Query struct {
-	Agent string
-	Text  string
-	// Language is a language tag, or empty for any.
-	Language string
-}
-
-// CardRecord is what the hub keeps of a card.
-type CardRecord struct {
-	Card  guidance.Card
-	State State
-	// Painted is when the first pane showed it, zero when none did; Latency is
-	// as in Painted.Latency.
-	Painted time.Time
-	Latency time.Duration
-}
-
-// Config is what a Hub needs; a zero field has the default stated.
-type Config struct {
-	// Version and Language are told to panes; Language is the interface's
-	// default, "en".
-	Version, Language string
-	// Origins are further origins ("https://crm.example") whose pages may
-	// connect. Without any, only pages of the server's own origin may.
-	Origins []string
-	// Queue bounds the messages that wait for one pane, 16.
-	Queue int
-	// History bounds the utterances kept of a call, 400; Cards its cards, 64;
-	// EndedCalls the ended calls kept for panes that connect later, 256.
-	History, Cards, EndedCalls int
-	// PanesPerAgent bounds the panes of one agent, 8.
-	PanesPerAgent int
-	// PingEvery is the pause between pings, 15 s. A pane that is silent for
-	// PongWait, 40 s, is closed.
-	PingEvery, PongWait time.Duration
-	// WriteTimeout bounds one write and, when closing, the wait for the pane's
-	// answer, 5 s.
-	WriteTimeout time.Duration
-	// SearchTimeout bounds one search, 5 s.
-	SearchTimeout time.Duration
-	// Listener and Searcher may be nil: nobody listens, search is off.
-	Listener Listener
-	Searcher Searcher
-	// Log may be nil.
-	Log *slog.Logger
-}
-
-func (c *Config) validate() error {
-	err := errors.Join(
-		orStandard("Queue", &c.Queue, 16), orStandard("History", &c.History, 400), orStandard("Cards", &c.Cards, 64),
-		orStandard("EndedCalls", &c.EndedCalls, 256), orStandard("PanesPerAgent", &c.PanesPerAgent, 8),
-		orStandard("PingEvery", &c.PingEvery, 15*time.Second), orStandard("PongWait", &c.PongWait, 40*time.Second),
-		orStandard("WriteTimeout", &c.WriteTimeout, 5*time.Second), orStandard("SearchTimeout", &c.SearchTimeout, 5*time.Second),
-	)
-	if err != nil {
-		return err
-	}
-	if c.PongWait <= c.PingEvery {
-		return fmt.Errorf("push: PongWait %v must be longer than PingEvery %v", c.PongWait, c.PingEvery)
-	}
-	for i, o := range c.Origins {
-		u, err := url.Parse(o)
-		if err != nil || u.Host == "" || o != u.Scheme+"://"+u.Host {
-			return fmt.Errorf("push: Origins[%d] is %q, want scheme://host or scheme://host:port", i, o)
-		}
-	}
-	if c.Language == "" {
-		c.Language = "en"
-	}
-	if c.Log == nil {
-		c.Log = slog.New(slog.DiscardHandler)
-	}
-	return nil
-}
-
-// orStandard puts the standard in the place of zero.
-func orStandard[T int | time.Duration](name string, v *T, standard T) error {
-	if *v < 0 {
-		return fmt.Errorf("push: %s is %v, must not be negative", name, *v)
-	}
-	*v = cmp.Or(*v, standard)
-	return nil
-}
-
 // Stats counts what happened since the Hub was made.
 type Stats struct {
 	// Panes is how many are connected now.
@@ -191,6 +59,9 @@ type Stats struct {
 	PartialsSkipped int64
 	// Stray events named a call that the hub does not know.
 	Stray int64
+	// Servers is how many others are heard now; Unsent letters to them did not go
+	// out.
+	Servers, Unsent int64
 }
 
 // Hub joins calls and panes. Its methods may be called from any goroutine.
@@ -199,6 +70,7 @@ type Hub struct {
 	upgrader websocket.Upgrader
 	ctx      context.Context
 	cancel   context.CancelFunc
+	now      func() time.Time
 
 	mu     sync.Mutex
 	closed bool
@@ -209,15 +81,9 @@ type Hub struct {
 	rooms    map[string]*room
 	calls    map[string]*call
 	ended    []string // ids of ended calls, oldest first
+	net      *network // nil when the server is alone
 
-	connected, slow, refused, abusive, bad, skipped, stray atomic.Int64
-}
-
-// room is one agent's calls and panes, guarded by Hub.mu.
-type room struct {
-	calls  []*call
-	places int // as Hub.places
-	panes  map[*pane]struct{}
+	connected, slow, refused, abusive, bad, skipped, stray, unsent, servers atomic.Int64
 }
 
 // New makes a Hub.
@@ -226,12 +92,20 @@ func New(cfg Config) (*Hub, error) {
 		return nil, err
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	h := &Hub{cfg: cfg, ctx: ctx, cancel: cancel, empty: make(chan struct{}), rooms: map[string]*room{}, calls: map[string]*call{}}
+	h := &Hub{
+		cfg: cfg, ctx: ctx, cancel: cancel, now: time.Now, empty: make(chan struct{}), rooms: map[string]*room{}, calls: map[string]*call{},
+	}
 	h.upgrader = websocket.Upgrader{
 		HandshakeTimeout: cfg.WriteTimeout,
 		ReadBufferSize:   maxMessage,
 		WriteBufferSize:  maxMessage,
 		CheckOrigin:      h.originAllowed,
+	}
+	if cfg.Bus != nil {
+		if err := h.connect(); err != nil {
+			cancel()
+			return nil, err
+		}
 	}
 	return h, nil
 }
@@ -261,10 +135,18 @@ func (h *Hub) CallStarted(c Call) error {
 		}
 	}
 	r := h.room(c.Agent)
-	k := &call{info: c}
+	c.Node = h.cfg.Node
+	k := &call{info: c, began: c.Started}
 	r.calls = append(r.calls, k)
 	h.calls[c.ID] = k
-	h.toPanes(k, callStarted{"call_started", c})
+	if !r.rank() {
+		h.toPanes(k, callStarted{"call_started", c})
+		return nil
+	}
+	h.resync(r)
+	if r.out != nil {
+		h.net.tell(r.out, callStarted{"call_started", c})
+	}
 	return nil
 }
 
@@ -284,18 +166,23 @@ func (h *Hub) Move(callID, agent string, at time.Time) error {
 	if before == agent {
 		return nil
 	}
-	h.toPanes(c, callEnded{"call_ended", callID, ending{at, "moved", "taken over by " + agent}})
+	h.toPanes(c, callEnded{"call_ended", callID, ending{at, movedState, "taken over by " + agent}})
 	old := h.rooms[before]
 	old.calls = slices.DeleteFunc(old.calls, func(o *call) bool { return o == c })
 	h.sweep(before)
 	c.info.Agent = agent
 	r := h.room(agent)
 	r.calls = append(r.calls, c)
-	for p := range r.panes {
-		p.send(r.snapshot())
+	r.rank()
+	h.resync(r)
+	if r.out != nil {
+		h.net.renew(r.out)
 	}
 	return nil
 }
+
+// movedState is the end of a call for the agent who had it before.
+const movedState = "moved"
 
 // Paused says that nothing of a call is heard and why, or with an empty reason
 // that it is heard again.
@@ -303,6 +190,17 @@ func (h *Hub) Paused(callID, reason string) {
 	h.update(callID, func(c *call) {
 		c.info.Paused = reason
 		h.toPanes(c, pausedChanged{"paused", callID, reason})
+	})
+}
+
+// Away says that nothing of a running call arrives and why, or with an empty
+// reason that it does again.
+func (h *Hub) Away(callID string, why Away) {
+	h.update(callID, func(c *call) {
+		if c.info.Away != why && c.ended == nil {
+			c.info.Away = why
+			h.toPanes(c, awayChanged{"away", callID, why})
+		}
 	})
 }
 
@@ -327,8 +225,10 @@ func (h *Hub) Utterance(callID string, u Utterance) {
 		if !c.put(u, h.cfg.History) {
 			return
 		}
-		for p := range h.rooms[c.info.Agent].panes {
-			p.utterance(utterance{"utterance", callID, u})
+		r := h.rooms[c.info.Agent]
+		r.hear(c, utterance{"utterance", callID, u})
+		if r.out != nil {
+			h.net.say(r.out, utterance{"utterance", callID, u})
 		}
 	})
 }
@@ -363,14 +263,22 @@ func (h *Hub) CallEnded(callID, state, reason string, at time.Time) {
 		}
 		c.ended = &ending{at, state, reason}
 		h.toPanes(c, callEnded{"call_ended", callID, *c.ended})
-		h.ended = append(h.ended, callID)
-		if len(h.ended) > h.cfg.EndedCalls {
-			h.forget(h.ended[0])
+		if r := h.rooms[c.info.Agent]; r.rank() {
+			h.resync(r)
 		}
+		h.keepEnded(callID)
 	})
 }
 
-// Running lists the calls that have not ended, the oldest first.
+// keepEnded keeps an ended call until there are too many.
+func (h *Hub) keepEnded(callID string) {
+	h.ended = append(h.ended, callID)
+	if len(h.ended) > h.cfg.EndedCalls {
+		h.forget(h.ended[0])
+	}
+}
+
+// Running lists this server's calls that have not ended, the oldest first.
 func (h *Hub) Running() []Call {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -386,7 +294,7 @@ func (h *Hub) Running() []Call {
 	return cs
 }
 
-// Cards returns what the hub keeps of a call's cards, in the order they came;
+// Cards returns what the hub keeps of the cards of a call of this server, in the order they came;
 // nil for a call it does not know.
 func (h *Hub) Cards(callID string) []CardRecord {
 	h.mu.Lock()
@@ -397,7 +305,7 @@ func (h *Hub) Cards(callID string) []CardRecord {
 	}
 	rs := make([]CardRecord, len(c.cards))
 	for i, k := range c.cards {
-		rs[i] = CardRecord{k.Card, k.State, k.paintedAt, k.latency}
+		rs[i] = CardRecord{k.Card, k.State, k.Reason, k.paintedAt, k.latency}
 	}
 	return rs
 }
@@ -407,6 +315,7 @@ func (h *Hub) Stats() Stats {
 	return Stats{
 		Panes: h.connected.Load(), Slow: h.slow.Load(), Refused: h.refused.Load(), Abusive: h.abusive.Load(),
 		BadMessages: h.bad.Load(), PartialsSkipped: h.skipped.Load(), Stray: h.stray.Load(),
+		Servers: h.servers.Load(), Unsent: h.unsent.Load(),
 	}
 }
 
@@ -428,7 +337,7 @@ func (h *Hub) Close(ctx context.Context) error {
 	h.cancel()
 	select {
 	case <-h.empty:
-		return nil
+		return h.net.stopped(ctx)
 	case <-ctx.Done():
 	}
 	h.mu.Lock()
@@ -453,10 +362,12 @@ func (h *Hub) update(callID string, f func(*call)) {
 	f(c)
 }
 
-// toPanes queues a message for every pane of the call's agent.
+// toPanes queues a message for every pane of the call's agent, on any server.
 func (h *Hub) toPanes(c *call, m any) {
-	for p := range h.rooms[c.info.Agent].panes {
-		p.send(m)
+	r := h.rooms[c.info.Agent]
+	r.show(c, m)
+	if r.out != nil {
+		h.net.tell(r.out, m)
 	}
 }
 
@@ -484,7 +395,7 @@ func (h *Hub) forget(callID string) {
 }
 
 func (h *Hub) sweep(agent string) {
-	if r := h.rooms[agent]; r != nil && len(r.calls) == 0 && r.places == 0 {
+	if r := h.rooms[agent]; r != nil && len(r.calls) == 0 && r.places == 0 && r.out == nil {
 		delete(h.rooms, agent)
 	}
 }

@@ -21,6 +21,7 @@ type inbound struct {
 	Card       string  `json:"card"`
 	ReceivedMS float64 `json:"received_ms"`
 	PaintedMS  float64 `json:"painted_ms"`
+	SentMS     float64 `json:"sent_ms"`
 	Action     State   `json:"action"`
 	ID         int64   `json:"id"`
 	Text       string  `json:"text"`
@@ -46,6 +47,9 @@ func (m *inbound) validate() error {
 		}
 		if !(0 <= m.ReceivedMS && m.ReceivedMS <= m.PaintedMS && m.PaintedMS <= maxClockMS) {
 			return fmt.Errorf("ack: received_ms %g and painted_ms %g are not two times in order", m.ReceivedMS, m.PaintedMS)
+		}
+		if m.SentMS != 0 && !(m.PaintedMS <= m.SentMS && m.SentMS <= maxClockMS) {
+			return fmt.Errorf("ack: sent_ms %g is before painted_ms %g", m.SentMS, m.PaintedMS)
 		}
 	case "action":
 		if err := m.validateCard(); err != nil {

@@ -19,6 +19,7 @@ import (
 //	leg             a leg was added to a call or changed its state, its role or
 //	                its quality; what was said on it is the new role's
 //	paused          nothing of the call is heard from now on, or it is again
+//	away            nothing of the call arrives from now on, or it does again
 //	utterance       a partial or final; final without words withdraws it
 //	card            a card to show
 //	card_withdrawn  a card turned out to be wrong and leaves
@@ -32,16 +33,23 @@ import (
 //
 // Pane to server:
 //
-//	{"type":"ack","call":"c1","card":"k1","received_ms":1203.1,"painted_ms":1231.4}
+//	{"type":"ack","call":"c1","card":"k1","received_ms":1203.1,"painted_ms":1231.4,"sent_ms":1231.4}
 //	{"type":"action","call":"c1","card":"k1","action":"used"}
 //	{"type":"pause","call":"c1","paused":true}
 //	{"type":"swap","call":"c1"}
 //	{"type":"search","id":7,"text":"overdraft fee","language":"en"}
 //	{"type":"ping","id":3}
 //
-// An ack's two times are on the pane's monotonic clock (performance.now), so
-// that only their difference counts: how long the pane needed from receipt to
-// paint.
+// An ack's times are on the pane's monotonic clock (performance.now), so that
+// only their differences count: how long the pane needed from receipt to paint,
+// and, in an ack that is told again because a connection was lost, how long ago
+// that was. sent_ms is absent from an ack that is told for the first time.
+//
+// A pane sends an action again on a new connection until a card_state or a
+// snapshot shows what came of it, and an ack until a snapshot says "painted"; the
+// server takes each once. After a reconnect the first snapshot may be "gathering":
+// calls that it lacks may be on other servers, and a snapshot without that mark
+// follows within two seconds.
 
 // Call is what a pane is told about a call.
 type Call struct {
@@ -51,7 +59,26 @@ type Call struct {
 	Legs    []Leg     `json:"legs"`
 	// Paused is why nothing of the call is heard; empty: it is.
 	Paused string `json:"paused,omitempty"`
+	// Away is why nothing of the call arrives although it runs; empty: it does.
+	Away Away `json:"away,omitempty"`
+	// Node is the server that has the call; the hub sets it.
+	Node string `json:"node,omitempty"`
+	// Taken grows whenever another server, or the same one after a restart, takes
+	// the call on; the number of the event that says so in the call's journal will
+	// do. Where two servers claim a call, the pane shows that of the higher one.
+	Taken uint64 `json:"taken,omitempty"`
 }
+
+// Away says why nothing of a running call arrives.
+type Away string
+
+// The reasons for Away.
+const (
+	// AwayServer: the server that has the call cannot be reached.
+	AwayServer Away = "server"
+	// AwayFork: what brought the call's audio was lost and may come back.
+	AwayFork Away = "fork"
+)
 
 // Leg is one party's audio as the pane shows it.
 type Leg struct {
@@ -167,6 +194,7 @@ type (
 		Time     time.Time `json:"time"`
 		Version  string    `json:"version"`
 		Language string    `json:"language"`
+		Node     string    `json:"node,omitempty"`
 	}
 	// drainChanged says whether the server is about to stop and takes no new calls.
 	drainChanged struct {
@@ -176,6 +204,8 @@ type (
 	snapshot struct {
 		Type  string     `json:"type"`
 		Calls []callView `json:"calls"`
+		// Gathering says that other servers have not told of their calls yet.
+		Gathering bool `json:"gathering,omitempty"`
 	}
 	// callView is a call as a snapshot shows it.
 	callView struct {
@@ -219,6 +249,11 @@ type (
 		Call   string `json:"call"`
 		Paused string `json:"paused"`
 	}
+	awayChanged struct {
+		Type string `json:"type"`
+		Call string `json:"call"`
+		Away Away   `json:"away"`
+	}
 	newCard struct {
 		Type string `json:"type"`
 		cardView
@@ -253,7 +288,7 @@ type (
 	problem struct {
 		Type string `json:"type"`
 		// Code is for programs: "bad_message", "too_fast", "unknown_card",
-		// "unknown_call", "search_failed", "search_off".
+		// "unknown_call", "search_failed", "search_off", "unreachable".
 		Code string `json:"code"`
 		// About is the type of the message that was refused, if known, and ID
 		// its id, if it has one.

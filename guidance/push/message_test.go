@@ -29,26 +29,27 @@ func TestMessages(t *testing.T) {
 	}
 	quality := &Quality{Loss: 4.5, Concealed: 3.25, JitterMS: 12.5, Level: -23.5, Clipped: 0.1, Poor: "loss"}
 	legs := []Leg{{"l1", "agent", "sip:maria@bank.example", LegLive, "announced by the API", "“I lost my card”", quality}, {ID: "l2", Role: "customer", State: LegHeld}}
-	c := Call{"c1", "maria", at, legs, "asked for by maria"}
+	c := Call{"c1", "maria", at, legs, "asked for by maria", AwayFork, "edge-1", 7}
 	u := Utterance{"l2", "customer", 2, 3, false, []Word{{"I", 3900, 4000, nil}, {"lost", 4100, 4400, nil}, {"five", 4500, 4600, &Written{"$5", 2}}, {"dollars", 4600, 4900, nil}}, 1, 3900, 4900}
 	view := cardView{Card: k, State: Live}
 	messages := map[string]any{
-		"hello":        hello{"hello", 1, "maria", at, "v0.1.0", "en"},
+		"hello":        hello{"hello", 1, "maria", at, "v0.1.0", "en", "edge-1"},
 		"call_started": callStarted{"call_started", c},
 		"leg":          legChanged{"leg", "c1", legs[1]},
 		"utterance":    utterance{"utterance", "c1", u},
 		"card":         newCard{"card", view},
-		"snapshot": snapshot{"snapshot", []callView{{
+		"snapshot": snapshot{Type: "snapshot", Gathering: true, Calls: []callView{{
 			Call: c, Ended: &ending{at.Add(time.Minute), "ended", "customer hung up"}, Earlier: 3,
 			Utterances: []Utterance{u}, Cards: []cardView{{Card: k, State: Withdrawn, Reason: "words changed", Painted: true}},
 		}}},
-		"snapshot_empty": snapshot{"snapshot", []callView{}},
+		"snapshot_empty": snapshot{Type: "snapshot", Calls: []callView{}},
 		"card_withdrawn": cardWithdrawn{"card_withdrawn", "c1", "c1-1", "words changed"},
 		"card_state":     cardState{"card_state", "c1", "c1-1", Used},
 		"call_ended":     callEnded{"call_ended", "c1", ending{at, "timed out", "no packet for 30s"}},
 		"search_results": searchResults{"search_results", 7, []Result{{"fee", 3, "en", "Overdraft fee", "It is five pounds.", "Waive one a year.", []string{"Look it up"}}}},
 		"paused":         pausedChanged{"paused", "c1", "asked for by maria"},
 		"draining":       drainChanged{"draining", true},
+		"away":           awayChanged{"away", "c1", AwayServer},
 		"pong":           pong{"pong", 3, at},
 		"error":          problem{"error", "bad_message", "search", 7, "search: text has 0 characters, want 1 to 200"},
 	}

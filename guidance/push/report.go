@@ -7,59 +7,47 @@ import (
 	"time"
 )
 
-// keepKnown drops the ids of calls that the hub does not keep.
-func (h *Hub) keepKnown(ids map[string]bool) {
+// keepKnown drops the ids of calls that the panes of the agent are not shown.
+func (h *Hub) keepKnown(agent string, ids map[string]bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	maps.DeleteFunc(ids, func(id string, _ bool) bool { return h.calls[id] == nil })
+	maps.DeleteFunc(ids, func(id string, _ bool) bool { return h.calls[id] == nil && h.rooms[agent].visible(id) == nil })
 }
 
-// find returns a call of the agent and one of its cards. The caller holds mu.
-func (h *Hub) find(agent string, m inbound) (*call, *card) {
-	c := h.calls[m.Call]
-	if c == nil || c.info.Agent != agent {
-		return nil, nil
-	}
-	return c, c.card(m.Card)
+// request is what a pane reports or asks of a call.
+type request struct {
+	inbound
+	agent string
+	// at is when the message came, or when a card was painted; rtt is the round
+	// trip to the pane.
+	at  time.Time
+	rtt time.Duration
 }
 
-// acknowledge works out when the card was painted and tells the listener. A
-// second ack on one connection says nothing new.
+// acknowledge works out when the card was painted and passes it on. A second ack
+// on one connection says nothing new.
 func (p *pane) acknowledge(m inbound, now time.Time) {
 	p.mu.Lock()
 	key := cardKey{m.Call, m.Card}
-	sent, fresh := p.sent[key]
-	delete(p.sent, key)
+	sent := p.sent[key]
+	fresh := !sent.IsZero()
+	if fresh {
+		p.sent[key] = time.Time{}
+	}
 	var rtt time.Duration
 	if len(p.rtts) > 0 {
 		rtt = slices.Min(p.rtts)
 	}
 	p.mu.Unlock()
-
-	h := p.hub
-	h.mu.Lock()
-	c, k := h.find(p.agent, m)
-	if k == nil {
-		h.mu.Unlock()
-		p.answer(problem{Code: "unknown_card", About: m.Type, Text: "no such card on a call of this agent"})
-		return
+	at := paintedAt(sent, now, rtt, m.PaintedMS-m.ReceivedMS)
+	if m.SentMS > 0 {
+		// It was painted during an earlier connection: the way of the ack enters.
+		at = now.Add(-rtt/2 - time.Duration((m.SentMS-m.PaintedMS)*float64(time.Millisecond)))
 	}
 	if !fresh {
-		h.mu.Unlock()
-		return
+		at = time.Time{}
 	}
-	r := Painted{
-		Agent: p.agent, Card: k.Card, RTT: rtt, First: !k.Painted,
-		At: paintedAt(sent, now, rtt, m.PaintedMS-m.ReceivedMS),
-	}
-	r.Latency, r.FromWords = c.latency(&k.Card, r.At)
-	if r.First {
-		k.Painted, k.paintedAt, k.latency = true, r.At, r.Latency
-	}
-	h.mu.Unlock()
-	if h.cfg.Listener != nil {
-		h.cfg.Listener.Painted(r)
-	}
+	p.ask(request{m, p.agent, at, rtt})
 }
 
 // paintedAt is the formula of the package comment; delayMS is not negative.
@@ -72,58 +60,93 @@ func paintedAt(sent, acked time.Time, rtt time.Duration, delayMS float64) time.T
 	return sent.Add(min(rtt/2+delay, longest))
 }
 
-// act records a verdict, shows it on the agent's other panes and tells the
-// listener. A verdict on a withdrawn card is answered with the card's state.
-func (p *pane) act(m inbound, now time.Time) {
+// ask has the server that has the call do what the pane wants.
+func (p *pane) ask(q request) {
 	h := p.hub
 	h.mu.Lock()
-	c, k := h.find(p.agent, m)
-	if k == nil {
+	c := h.rooms[p.agent].visible(q.Call)
+	if c == nil || c.feed == nil {
+		done := h.serve(q, p.send)
 		h.mu.Unlock()
-		p.answer(problem{Code: "unknown_card", About: m.Type, Text: "no such card on a call of this agent"})
+		done()
 		return
 	}
-	if k.State == Withdrawn || k.State == m.Action {
-		p.send(cardState{"card_state", m.Call, m.Card, k.State})
-		h.mu.Unlock()
-		return
+	// The card is not acknowledged again by the agent's other panes here.
+	if k := c.card(q.Card); k != nil && q.Type == "ack" {
+		k.Painted = true
 	}
-	k.State = m.Action
-	h.toPanes(c, cardState{"card_state", m.Call, m.Card, k.State})
-	a := Acted{Agent: p.agent, Card: k.Card, State: k.State, At: now}
+	away := c.info.Away == AwayServer
 	h.mu.Unlock()
-	if h.cfg.Listener != nil {
-		h.cfg.Listener.Acted(a)
+	if !away {
+		select {
+		case p.errands <- q:
+			return
+		default:
+		}
+	}
+	if q.Type != "ack" {
+		p.answer(unreachable(q.Type))
 	}
 }
 
-// pause passes on that the agent wants to pause one of their calls.
-func (p *pane) pause(m inbound) {
-	if p.runs(m) {
-		p.hub.cfg.Listener.Pause(p.agent, m.Call, m.Paused)
-	}
+func unreachable(about string) problem {
+	return problem{Code: "unreachable", About: about, Text: "the server that has the call cannot be reached"}
 }
 
-// swap passes on that the parties of one of the agent's calls are swapped.
-func (p *pane) swap(m inbound) {
-	if p.runs(m) {
-		p.hub.cfg.Listener.Swap(p.agent, m.Call)
+// serve does what a pane of any server asks of a call that this one has. What
+// goes to that pane alone is given to answer. The caller holds mu, and runs what
+// is returned after it has let go of it.
+func (h *Hub) serve(q request, answer func(any)) (done func()) {
+	done = func() {}
+	listener := h.cfg.Listener
+	c := h.calls[q.Call]
+	if c != nil && c.info.Agent != q.agent {
+		c = nil
 	}
+	if q.Type == "pause" || q.Type == "swap" {
+		switch {
+		case c == nil || c.ended != nil || listener == nil:
+			answer(newProblem(problem{Code: "unknown_call", About: q.Type, Text: "no such running call of this agent"}))
+		case q.Type == "pause":
+			done = func() { listener.Pause(q.agent, q.Call, q.Paused) }
+		default:
+			done = func() { listener.Swap(q.agent, q.Call) }
+		}
+		return done
+	}
+	var k *card
+	if c != nil {
+		k = c.card(q.Card)
+	}
+	switch {
+	case k == nil:
+		answer(newProblem(problem{Code: "unknown_card", About: q.Type, Text: "no such card on a call of this agent"}))
+	case q.Type == "ack" && !q.at.IsZero():
+		r := h.paint(c, k, q)
+		if listener != nil {
+			done = func() { listener.Painted(r) }
+		}
+	case q.Type == "action" && (k.State == Withdrawn || k.State == q.Action):
+		answer(cardState{"card_state", q.Call, q.Card, k.State})
+	case q.Type == "action":
+		k.State = q.Action
+		h.toPanes(c, cardState{"card_state", q.Call, q.Card, k.State})
+		if listener != nil {
+			a := Acted{Agent: q.agent, Card: k.Card, State: k.State, At: q.at}
+			done = func() { listener.Acted(a) }
+		}
+	}
+	return done
 }
 
-// runs says whether the message is about a running call of the agent's, and
-// tells the pane if not.
-func (p *pane) runs(m inbound) bool {
-	h := p.hub
-	h.mu.Lock()
-	c := h.calls[m.Call]
-	ours := c != nil && c.info.Agent == p.agent && c.ended == nil
-	h.mu.Unlock()
-	if !ours || h.cfg.Listener == nil {
-		p.answer(problem{Code: "unknown_call", About: m.Type, Text: "no such running call of this agent"})
-		return false
+// paint notes that a pane shows a card.
+func (h *Hub) paint(c *call, k *card, q request) Painted {
+	r := Painted{Agent: q.agent, Card: k.Card, At: q.at, RTT: q.rtt, First: !k.Painted}
+	r.Latency, r.FromWords = c.latency(&k.Card, r.At)
+	if r.First {
+		k.Painted, k.paintedAt, k.latency = true, r.At, r.Latency
 	}
-	return true
+	return r
 }
 
 // query is a search under way; ctx ends when a later one replaces it.

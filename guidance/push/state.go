@@ -9,7 +9,13 @@ import (
 
 // call is what the hub keeps of a call, guarded by Hub.mu.
 type call struct {
-	info    Call
+	info Call
+	// feed is where a call of another server comes from, nil for one of ours.
+	feed *feed
+	// began is info.Started by the clock of the server that has the call.
+	began time.Time
+	// hidden is set while the agent's panes are shown another in its place.
+	hidden  bool
 	ended   *ending
 	earlier int
 	// utterances are in the order of their first revision. A withdrawn one
