@@ -128,7 +128,12 @@ func (a *App) build(cfg config.Config, engine maker) error {
 		return err
 	}
 	a.calls = newCalls(e, fork)
+	var bus push.Bus
+	if cfg.Journal.URL != "" || cfg.Journal.Listen != "" {
+		bus = a.storage.journal
+	}
 	a.hub, err = push.New(push.Config{
+		Bus: bus, Node: a.storage.node,
 		Version: a.version, Language: cfg.Guidance.Language, Origins: cfg.Server.AllowedOrigins,
 		Listener: a.calls, Searcher: knowledge{index: a.index, log: a.log}, Log: a.log,
 	})

@@ -36,6 +36,9 @@ func (c *call) suspend(e media.End) bool {
 		return false
 	}
 	c.lost, c.expires = &e, time.Now().Add(window)
+	if c.shown {
+		c.env.hub.Away(c.info.ID, push.AwayFork)
+	}
 	c.mu.Unlock()
 	c.log.Warn("the fork was lost; the call waits for it", "reason", e.Reason, "for", window)
 	c.endLegs(e)
@@ -102,6 +105,9 @@ func (c *call) goOn(hangUp func(media.End)) bool {
 	gap := time.Since(c.lost.At).Milliseconds()
 	c.emit(journal.CallContinued, journal.Continued{Reason: c.lost.Reason, GapMS: max(gap, 0)})
 	c.lost, c.hangUp = nil, hangUp
+	if c.shown {
+		c.env.hub.Away(c.info.ID, "")
+	}
 	c.log.Info("the call goes on", "gap_ms", gap)
 	return true
 }
@@ -283,6 +289,9 @@ func (cs *calls) reopen(c *call) error {
 	lose := func(err error) error {
 		c.mu.Lock()
 		c.lost = &why
+		if c.shown {
+			c.env.hub.Away(c.info.ID, push.AwayFork)
+		}
 		c.mu.Unlock()
 		c.endLegs(why)
 		return err
@@ -378,39 +387,49 @@ func readCard(k *journal.Shown, failed func(string, ...any)) (guidance.Card, boo
 
 // restore shows a call again that was found in the journal. The caller holds mu.
 func (c *call) restore() {
-	agent := c.info.Agent
-	if agent == "" {
+	if c.info.Agent == "" {
 		return
 	}
 	c.shown = true
-	hub, rec := c.env.hub, &c.rec
-	shown := push.Call{ID: c.info.ID, Agent: agent, Started: c.info.Started}
-	for _, l := range rec.Legs {
-		shown.Legs = append(shown.Legs, push.Leg{ID: l.ID, Role: l.Role, RoleReason: l.RoleReason, Identity: l.Identity, State: push.LegEnded})
-	}
-	if err := hub.CallStarted(shown); err != nil {
+	if err := c.env.hub.Restore(c.shownState()); err != nil {
 		c.log.Error("showing the call again", "error", err)
 		c.shown = false
-		return
 	}
-	for _, s := range rec.Transcript {
+}
+
+// shownState is the call as the panes showed it. The caller holds mu.
+func (c *call) shownState() push.CallState {
+	rec := &c.rec
+	s := push.CallState{Call: push.Call{ID: c.info.ID, Agent: c.info.Agent, Started: c.info.Started, Taken: rec.N}}
+	if c.lost != nil {
+		s.Away = push.AwayFork
+	}
+	if n := len(rec.Pauses); n > 0 && rec.Pauses[n-1].EndMS == nil {
+		s.Paused = rec.Pauses[n-1].Reason
+	}
+	for _, l := range rec.Legs {
+		s.Legs = append(s.Legs, push.Leg{ID: l.ID, Role: l.Role, RoleReason: l.RoleReason, Identity: l.Identity, State: push.LegEnded})
+	}
+	for _, f := range rec.Transcript {
 		u := push.Utterance{
-			Leg: s.Leg, Role: s.Role, No: s.Utterance, Revision: max(s.Revision, 1), Final: true, StartMS: s.StartMS, EndMS: s.EndMS,
-			Words: make([]push.Word, len(s.Words)),
+			Leg: f.Leg, Role: f.Role, No: f.Utterance, Revision: max(f.Revision, 1), StartMS: f.StartMS, EndMS: f.EndMS,
+			Words: make([]push.Word, len(f.Words)),
 		}
-		for i, w := range s.Words {
+		for i, w := range f.Words {
 			u.Words[i] = push.Word{Text: w.Text, StartMS: w.StartMS, EndMS: w.EndMS}
 		}
-		hub.Utterance(c.info.ID, u)
+		s.Utterances = append(s.Utterances, u)
 	}
 	for _, k := range rec.Cards {
 		card, ok := readCard(&k, c.log.Error)
 		if !ok {
 			continue
 		}
-		hub.Card(card)
-		if k.State != string(push.Live) {
-			hub.Withdraw(c.info.ID, card.ID, k.State)
+		r := push.CardRecord{Card: card, State: push.State(k.State), Reason: k.Reason}
+		if k.Painted != nil {
+			r.Painted, r.Latency = k.Painted.At, time.Duration(k.Painted.LatencyMS)*time.Millisecond
 		}
+		s.Cards = append(s.Cards, r)
 	}
+	return s
 }
