@@ -4,6 +4,7 @@ import (
 	"database/sql"
 	"slices"
 	"strings"
+	"unicode"
 
 	"sidetone/internal/journal"
 	"sidetone/internal/store"
@@ -100,6 +101,9 @@ func Address(s string) string {
 		host = host[:i]
 	}
 	user = strings.ToLower(store.Clean(user))
+	if !strings.ContainsFunc(user, func(r rune) bool { return unicode.IsLetter(r) || unicode.IsDigit(r) }) {
+		return ""
+	}
 	if at && user != "" && host != "" {
 		return user + "@" + strings.ToLower(store.Clean(host))
 	}

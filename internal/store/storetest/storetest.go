@@ -5,6 +5,7 @@ package storetest
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"net"
@@ -13,26 +14,78 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
 
+	"sidetone/internal/leaktest"
 	"sidetone/internal/needs"
 	"sidetone/internal/store"
 )
 
-// Each runs the test on an empty SQLite database and on an empty database of a
-// PostgreSQL server, which the package's tests share (see Main).
+// shared is the environment variable with the port of the server that the tests of
+// a package share.
+const shared = "SIDETONE_TEST_POSTGRES"
+
+// Main runs a package's tests, with a PostgreSQL server that they share where
+// PostgreSQL is installed, and looks for leaked goroutines; call it from TestMain.
+func Main(m *testing.M) { leaktest.Main(&main{m}) }
+
+type main struct{ m *testing.M }
+
+// Run implements what leaktest.Main takes.
+func (m *main) Run() int {
+	// A child process of a test uses the server of its parent.
+	if os.Getenv(shared) != "" {
+		return m.m.Run()
+	}
+	program, err := exec.LookPath("postgres")
+	if err != nil {
+		return m.m.Run()
+	}
+	s := &Server{program: program}
+	err = s.start(context.Background())
+	if err == nil {
+		err = os.Setenv(shared, strconv.Itoa(s.port))
+	}
+	code := 1
+	if err == nil {
+		code = m.m.Run()
+	}
+	if err = errors.Join(err, s.close()); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return code
+}
+
+// Each runs the test on an empty SQLite database and on an empty database of
+// PostgreSQL.
 func Each(t *testing.T, test func(t *testing.T, url string)) {
 	t.Helper()
-	t.Run("sqlite", func(t *testing.T) {
-		test(t, filepath.Join(t.TempDir(), "test.db"))
-	})
-	t.Run("postgres", func(t *testing.T) {
-		s := Start(t)
-		test(t, s.Database(t))
-	})
+	t.Run("sqlite", func(t *testing.T) { test(t, SQLite(t)) })
+	t.Run("postgres", func(t *testing.T) { test(t, Postgres(t)) })
+}
+
+// SQLite is the path of a database file that is not there yet.
+func SQLite(tb testing.TB) string {
+	tb.Helper()
+	return filepath.Join(tb.TempDir(), "test.db")
+}
+
+// Postgres is the URL of an empty database. Without PostgreSQL the test is skipped;
+// in CI it fails.
+func Postgres(tb testing.TB) string {
+	tb.Helper()
+	port := os.Getenv(shared)
+	if port == "" {
+		return Start(tb).Database(tb)
+	}
+	n, err := strconv.Atoi(port)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return (&Server{port: n}).Database(tb)
 }
 
 // Open opens a database until the test's end.
@@ -56,60 +109,78 @@ type Server struct {
 	port         int
 	cmd          *exec.Cmd
 	log          bytes.Buffer
-	databases    atomic.Int64
 }
 
 // user is who runs the server where the test runs as root, which PostgreSQL
 // refuses: nobody.
 const user = 65534
 
-// Start starts a server on a free port of 127.0.0.1 until the test's end. Without
-// PostgreSQL the test is skipped; in CI it fails.
+// Start starts a server of the test's own, on a free port of 127.0.0.1, until the
+// test's end. Without PostgreSQL the test is skipped; in CI it fails.
 func Start(tb testing.TB) *Server {
 	tb.Helper()
 	s := &Server{program: needs.Program(tb, "postgres")}
-	initdb := needs.Program(tb, "initdb")
-	// The folder of a test is closed to the other user, its parents too.
-	var err error
-	if s.dir, err = os.MkdirTemp("", "sidetone-pg-"); err != nil {
-		tb.Fatal(err)
-	}
 	tb.Cleanup(func() {
-		s.Kill(tb)
-		if err := os.RemoveAll(s.dir); err != nil {
+		if err := s.close(); err != nil {
 			tb.Error(err)
 		}
 	})
+	if err := s.start(tb.Context()); err != nil {
+		tb.Fatal(err)
+	}
+	return s
+}
+
+func (s *Server) start(ctx context.Context) error {
+	var err error
+	// The folder of a test is closed to the other user, its parents too.
+	if s.dir, err = os.MkdirTemp("", "sidetone-pg-"); err != nil {
+		return err
+	}
 	if os.Getuid() == 0 {
-		if err := os.Chown(s.dir, user, user); err != nil {
-			tb.Fatal(err)
+		if err = os.Chown(s.dir, user, user); err != nil {
+			return err
 		}
+	}
+	initdb, err := exec.LookPath("initdb")
+	if err != nil {
+		return err
 	}
 	cmd := s.command(initdb, "-D", s.dir+"/data", "-U", "sidetone", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync")
 	if out, err := cmd.CombinedOutput(); err != nil {
-		tb.Fatalf("initdb: %v\n%s", err, out)
+		return fmt.Errorf("initdb: %w\n%s", err, out)
 	}
-	s.port = freePort(tb)
-	s.Restart(tb)
-	return s
+	if s.port, err = freePort(); err != nil {
+		return err
+	}
+	return s.run(ctx)
 }
 
 // Restart starts the server again after Kill, with the data that it had.
 func (s *Server) Restart(tb testing.TB) {
 	tb.Helper()
-	s.cmd = s.command(s.program, "-D", s.dir+"/data", "-h", "127.0.0.1", "-p", strconv.Itoa(s.port), "-k", "", "-c", "shared_buffers=16MB", "-c", "max_connections=60")
-	s.cmd.Stdout, s.cmd.Stderr = &s.log, &s.log
-	if err := s.cmd.Start(); err != nil {
+	if err := s.run(tb.Context()); err != nil {
 		tb.Fatal(err)
 	}
+}
+
+func (s *Server) run(ctx context.Context) error {
+	// What a killed process has written the system keeps, so nothing waits for the
+	// disk.
+	s.cmd = s.command(s.program, "-D", s.dir+"/data", "-h", "127.0.0.1", "-p", strconv.Itoa(s.port), "-k", "",
+		"-c", "fsync=off", "-c", "shared_buffers=16MB", "-c", "max_connections=60")
+	s.cmd.Stdout, s.cmd.Stderr = &s.log, &s.log
+	if err := s.cmd.Start(); err != nil {
+		s.cmd = nil
+		return err
+	}
 	for end := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
-		err := s.ready(tb.Context())
+		err := s.sql(ctx, "SELECT 1")
 		if err == nil {
-			return
+			return nil
 		}
 		if time.Now().After(end) {
-			s.Kill(tb)
-			tb.Fatalf("PostgreSQL does not start: %v\n%s", err, s.log.String())
+			return fmt.Errorf("PostgreSQL does not start: %w\n%s", errors.Join(err, s.kill()), s.log.String())
 		}
 	}
 }
@@ -118,32 +189,42 @@ func (s *Server) Restart(tb testing.TB) {
 // waits for its end.
 func (s *Server) Kill(tb testing.TB) {
 	tb.Helper()
-	if s.cmd == nil || s.cmd.Process == nil {
-		return
-	}
-	// Its processes are one group: the backends would outlive the postmaster.
-	if err := syscall.Kill(-s.cmd.Process.Pid, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
+	if err := s.kill(); err != nil {
 		tb.Error(err)
 	}
-	_ = s.cmd.Wait()
+}
+
+func (s *Server) kill() error {
+	if s.cmd == nil {
+		return nil
+	}
+	// Its processes are one group: the backends would outlive the postmaster.
+	err := syscall.Kill(-s.cmd.Process.Pid, syscall.SIGKILL)
+	if errors.Is(err, syscall.ESRCH) {
+		err = nil
+	}
+	_ = s.cmd.Wait() //nolint:errcheck // it was killed
 	s.cmd = nil
+	return err
+}
+
+func (s *Server) close() error {
+	err := s.kill()
+	if s.dir != "" {
+		err = errors.Join(err, os.RemoveAll(s.dir))
+	}
+	return err
 }
 
 // Database makes an empty database and gives its URL.
 func (s *Server) Database(tb testing.TB) string {
 	tb.Helper()
-	name := "t" + strconv.FormatInt(s.databases.Add(1), 10)
+	name := "t" + strings.ToLower(rand.Text())
 	if err := s.sql(tb.Context(), "CREATE DATABASE "+name); err != nil {
 		tb.Fatal(err)
 	}
-	return s.url(name)
-}
-
-func (s *Server) url(name string) string {
 	return fmt.Sprintf("postgres://sidetone@127.0.0.1:%d/%s?sslmode=disable", s.port, name)
 }
-
-func (s *Server) ready(ctx context.Context) error { return s.sql(ctx, "SELECT 1") }
 
 func (s *Server) sql(ctx context.Context, query string) error {
 	out, err := exec.CommandContext(ctx, "psql", "-X", "-q", "-h", "127.0.0.1", "-p", strconv.Itoa(s.port), "-U", "sidetone", "-d", "postgres", "-c", query).CombinedOutput()
@@ -164,12 +245,11 @@ func (s *Server) command(program string, args ...string) *exec.Cmd {
 	return cmd
 }
 
-func freePort(tb testing.TB) int {
-	tb.Helper()
+func freePort() (int, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // on this machine
 	if err != nil {
-		tb.Fatal(err)
+		return 0, err
 	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
+	port := l.Addr().(*net.TCPAddr).Port
+	return port, l.Close()
 }
