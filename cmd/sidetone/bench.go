@@ -28,7 +28,7 @@ func benchCmd() *cobra.Command {
 		Short: "Measure recognition on the evaluation data",
 	}
 	c.AddCommand(benchASRCmd(), benchBiasCmd(), benchGuardsCmd(), benchLossCmd(), benchWERCmd())
-	c.AddCommand(benchCompareCmd(), benchLatencyCmd(), benchWordsCmd(), benchStreamsCmd(), benchServeCmd())
+	c.AddCommand(benchCompareCmd(), benchLatencyCmd(), benchWordsCmd(), benchStreamsCmd(), benchServeCmd(), benchLoadCmd())
 	return c
 }
 

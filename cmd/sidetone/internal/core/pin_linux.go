@@ -5,19 +5,20 @@ import (
 	"fmt"
 	"os"
 	"strconv"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
 
 const canPin = true
 
-// pinThread puts the calling thread on a core; undo puts it back.
-func pinThread(core int) (undo func(), err error) {
+// pinThread puts the calling thread on cores; undo puts it back.
+func pinThread(cores ...int) (undo func(), err error) {
 	var before unix.CPUSet
 	if err := unix.SchedGetaffinity(0, &before); err != nil {
-		return nil, fmt.Errorf("core %d: %w", core, err)
+		return nil, fmt.Errorf("cores %v: %w", cores, err)
 	}
-	if err := setAffinity(0, core); err != nil {
+	if err := setAffinity(0, cores); err != nil {
 		return nil, err
 	}
 	return func() {
@@ -26,15 +27,15 @@ func pinThread(core int) (undo func(), err error) {
 	}, nil
 }
 
-// pinProcess puts every thread on a core. Threads inherit it from the one that
+// pinProcess puts every thread on cores. Threads inherit it from the one that
 // starts them, so that after a round without a new thread all have it.
-func pinProcess(core int) error {
+func pinProcess(cores ...int) error {
 	done := map[int]bool{}
 	for fresh := true; fresh; {
 		fresh = false
 		tasks, err := os.ReadDir("/proc/self/task")
 		if err != nil {
-			return fmt.Errorf("core %d: %w", core, err)
+			return fmt.Errorf("cores %v: %w", cores, err)
 		}
 		for _, t := range tasks {
 			tid, err := strconv.Atoi(t.Name())
@@ -42,7 +43,7 @@ func pinProcess(core int) error {
 				continue
 			}
 			// A thread may have ended meanwhile.
-			if err := setAffinity(tid, core); err != nil && !errors.Is(err, unix.ESRCH) {
+			if err := setAffinity(tid, cores); err != nil && !errors.Is(err, unix.ESRCH) {
 				return err
 			}
 			done[tid], fresh = true, true
@@ -51,11 +52,15 @@ func pinProcess(core int) error {
 	return nil
 }
 
-func setAffinity(tid, core int) error {
-	var one unix.CPUSet
-	one.Set(core)
-	if err := unix.SchedSetaffinity(tid, &one); err != nil {
-		return fmt.Errorf("core %d cannot be had (name another, or -1 for any): %w", core, err)
+func setAffinity(tid int, cores []int) error {
+	var set unix.CPUSet
+	names := make([]string, len(cores))
+	for i, c := range cores {
+		set.Set(c)
+		names[i] = strconv.Itoa(c)
+	}
+	if err := unix.SchedSetaffinity(tid, &set); err != nil {
+		return fmt.Errorf("core %s cannot be had (name another, or -1 for any): %w", strings.Join(names, ","), err)
 	}
 	return nil
 }

@@ -4,6 +4,6 @@ package core
 
 const canPin = false
 
-func pinThread(int) (undo func(), err error) { return func() {}, nil }
+func pinThread(...int) (undo func(), err error) { return func() {}, nil }
 
-func pinProcess(int) error { return nil }
+func pinProcess(...int) error { return nil }
