@@ -15,6 +15,7 @@ require (
 	github.com/gopacket/gopacket v1.7.7 // reads packet captures for `sidetone doctor` and `call`
 	github.com/gorilla/websocket v1.5.3 // WebSocket to the panes
 	github.com/jackc/pgx/v5 v5.12.0 // PostgreSQL, where one machine is not enough
+	github.com/mewkiz/flac v1.0.14 // writes FLAC frames and headers
 	github.com/nats-io/nats-server/v2 v2.15.2 // JetStream in the process: the journal
 	github.com/nats-io/nats.go v1.55.0 // client of JetStream
 	github.com/nats-io/nuid v1.0.1 // unique ids of the journal's processes
@@ -87,6 +88,7 @@ require (
 	github.com/google/uuid v1.6.0 // indirect
 	github.com/grpc-ecosystem/grpc-gateway/v2 v2.30.0 // indirect
 	github.com/icholy/digest v1.2.0 // indirect
+	github.com/icza/bitio v1.1.0 // indirect
 	github.com/inconshreveable/mousetrap v1.1.0 // indirect
 	github.com/jackc/pgpassfile v1.0.0 // indirect
 	github.com/jackc/pgservicefile v0.0.0-20240606120523-5a60cdf6a761 // indirect
@@ -94,6 +96,8 @@ require (
 	github.com/json-iterator/go v1.1.12 // indirect
 	github.com/klauspost/compress v1.20.3 // indirect
 	github.com/mattn/go-isatty v0.0.24 // indirect
+	github.com/mewkiz/pkg v0.0.0-20250417130911-3f050ff8c56d // indirect
+	github.com/mewpkg/term v0.0.0-20241026122259-37a80af23985 // indirect
 	github.com/mfridman/interpolate v0.0.2 // indirect
 	github.com/minio/highwayhash v1.0.4 // indirect
 	github.com/mitchellh/colorstring v0.0.0-20190213212951-d06e56a500db // indirect

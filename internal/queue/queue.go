@@ -80,6 +80,13 @@ func (q *Queue[T]) Close() {
 	q.signal()
 }
 
+// Len is how many values wait.
+func (q *Queue[T]) Len() int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.n
+}
+
 // Dropped counts the values that were lost because the reader was slow.
 func (q *Queue[T]) Dropped() uint64 {
 	q.mu.Lock()

@@ -94,3 +94,12 @@ func TestPushDoesNotAllocate(t *testing.T) {
 		t.Errorf("%v allocations per Push, want 0", n)
 	}
 }
+
+func TestLen(t *testing.T) {
+	q := New[int](2)
+	push(t, q, 1, 2, 3)
+	var v int
+	if q.Len() != 2 || !q.Pop(context.Background(), &v) || q.Len() != 1 {
+		t.Errorf("Len() = %d after %d was taken", q.Len(), v)
+	}
+}
