@@ -71,6 +71,8 @@ type LegSpec struct {
 	// sender that was told a port by a server that has been lost goes on sending
 	// there.
 	Port uint16
+	// Sources, if any, are the only addresses from which packets are taken.
+	Sources []netip.Addr
 }
 
 // Manager holds the running calls. It is safe for concurrent use.

@@ -113,7 +113,7 @@ func (s *Session) openLeg(spec LegSpec, sink media.LegSink) (*leg, error) {
 	}
 	l := &leg{id: spec.Leg.ID, payloads: payloads}
 	cfg := port.Config{
-		Leg: bridge.Config{Sink: sink, Payloads: payloads},
+		Leg: bridge.Config{Sink: sink, Payloads: payloads, Sources: spec.Sources},
 		Log: s.m.cfg.Log.With("call", s.call.ID, "leg", spec.Leg.ID), Port: spec.Port,
 	}
 	if spec.Detect {

@@ -26,8 +26,10 @@ const maxPayloads = 8
 
 // line is one open m-line: a leg of the call and its port.
 type line struct {
-	sink *sink
-	port *port.Port
+	// anywhere is Config.Anywhere.
+	anywhere bool
+	sink     *sink
+	port     *port.Port
 	// selection is what may come, answer what we have agreed to.
 	selection, answer sdp.Selection
 	// offered and answered are the crypto lines, guard what opens with them; all
@@ -97,9 +99,9 @@ func decodable(c sdp.Codec) bool {
 	return (c.PayloadType < 64 || c.PayloadType > 95) && codec.Decodable(format(c))
 }
 
-// openLine begins a leg and opens its port.
-func (s *Server) openLine(call media.CallSink, leg siprec.Leg, m *sdp.Media, p plan, now time.Time) (*line, error) {
-	l := &line{addr: m.Addr, from: m.Port, active: now}
+// openLine begins a leg and opens its port. signalling is where the offer came from.
+func (s *Server) openLine(call media.CallSink, leg siprec.Leg, m *sdp.Media, p plan, signalling string, now time.Time) (*line, error) {
+	l := &line{addr: m.Addr, from: m.Port, active: now, anywhere: s.cfg.Anywhere}
 	payloads, err := l.choose(p)
 	if err != nil {
 		return nil, err
@@ -113,7 +115,7 @@ func (s *Server) openLine(call media.CallSink, leg siprec.Leg, m *sdp.Media, p p
 	}
 	l.sink = &sink{to: to}
 	cfg := port.Config{
-		Leg:  bridge.Config{Sink: l.sink, Payloads: payloads, EventTypes: eventTypes(m)},
+		Leg:  bridge.Config{Sink: l.sink, Payloads: payloads, EventTypes: eventTypes(m), Sources: l.sources(m, signalling)},
 		RTCP: port.RTCP{Mux: m.RTCPMux, Peer: rtcpPeer(m)},
 		Log:  s.log,
 	}
@@ -160,6 +162,21 @@ func rtcpPeer(m *sdp.Media) netip.AddrPort {
 	return netip.AddrPort{}
 }
 
+// sources are the addresses from which the line's packets may come: the one that
+// is announced, and the one of the signalling, which is the same for packets that
+// pass a NAT. None means any.
+func (l *line) sources(m *sdp.Media, signalling string) []netip.Addr {
+	announced := parseIP(m.Addr)
+	if l.anywhere || !announced.IsValid() {
+		return []netip.Addr{}
+	}
+	all := []netip.Addr{announced.Unmap()}
+	if a, err := netip.ParseAddrPort(signalling); err == nil {
+		all = append(all, a.Addr().Unmap())
+	}
+	return all
+}
+
 // protect agrees on keys with the offered line, or takes the agreement up again
 // with a changed one.
 func (l *line) protect(p plan, now time.Time) error {
@@ -186,7 +203,7 @@ func (l *line) protect(p plan, now time.Time) error {
 }
 
 // update takes up what a new offer says of a running line.
-func (l *line) update(m *sdp.Media, p plan, now time.Time) error {
+func (l *line) update(m *sdp.Media, p plan, signalling string, now time.Time) error {
 	before := l.guard
 	if err := l.protect(p, now); err != nil {
 		return err
@@ -212,6 +229,7 @@ func (l *line) update(m *sdp.Media, p plan, now time.Time) error {
 		if a := parseIP(m.Addr); a.IsValid() {
 			// Any port: some send from another than they announce.
 			change, u.Relatch, u.From = true, true, netip.AddrPortFrom(a, 0)
+			u.Sources = l.sources(m, signalling)
 		}
 	}
 	if !change {

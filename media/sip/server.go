@@ -65,6 +65,9 @@ type Config struct {
 	// Strict refuses calls whose metadata is missing or cannot be read, instead
 	// of taking them without knowing who speaks.
 	Strict bool
+	// Anywhere takes a line's packets from any address, not only from the one that
+	// its description names and that of the signalling.
+	Anywhere bool
 	// MediaIdle is how long no RTP may come on any line that is not on hold
 	// until the session is ended.
 	MediaIdle time.Duration

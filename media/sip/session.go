@@ -302,7 +302,7 @@ func (d *session) open(legs []siprec.Leg, offer *sdp.Session, plans []plan, now 
 		if !p.take || i < len(d.lines) && d.lines[i] != nil {
 			continue
 		}
-		l, err := d.server.openLine(d.call, legs[i], &offer.Media[i], p, now)
+		l, err := d.server.openLine(d.call, legs[i], &offer.Media[i], p, d.source, now)
 		if err != nil {
 			return opened, err
 		}
@@ -340,7 +340,7 @@ func (d *session) carry(changes []siprec.Change, opened []*line, plans []plan, n
 	endLines(gone, media.End{State: media.Ended, Reason: "the source took the stream away", At: now})
 	for i, p := range plans {
 		if l := d.lines[i]; l != nil && i < len(before) && l == before[i] {
-			if err := l.update(&d.offer.Media[i], p, now); err != nil {
+			if err := l.update(&d.offer.Media[i], p, d.source, now); err != nil {
 				d.log.Error("a line could not follow the offer", "line", i+1, "error", err)
 			}
 		}

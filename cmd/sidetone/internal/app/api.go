@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/netip"
 	"strconv"
 	"strings"
 	"time"
@@ -47,6 +48,9 @@ type legRequest struct {
 	// "opus"; PayloadType its RTP payload type where it is another than usual.
 	Codec       string `json:"codec"`
 	PayloadType uint8  `json:"payload_type"`
+	// From is the IP address that sends the leg, where it is known: packets from
+	// elsewhere are counted as foreign and never heard.
+	From string `json:"from"`
 }
 
 // callReply is the answer to POST /v1/calls.
@@ -152,6 +156,9 @@ func (l *legRequest) check(i int) error {
 	}
 	if len(l.Identity) > 200 {
 		return badRequest("", "%s.identity: longer than 200 bytes", where)
+	}
+	if a, err := netip.ParseAddr(l.From); l.From != "" && (err != nil || a.IsUnspecified() || a.Zone() != "") {
+		return badRequest("give the IP address that sends the leg, such as 10.1.0.5, or leave it out", "%s.from: %q is no address that sends", where, l.From)
 	}
 	if l.Codec == "" {
 		l.Codec = "PCMU"

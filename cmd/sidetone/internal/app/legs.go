@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/netip"
 	"time"
 
 	"sidetone/internal/journal"
@@ -23,6 +24,9 @@ func (l *legRequest) spec() (rtpfork.LegSpec, error) {
 	s := rtpfork.LegSpec{
 		Leg:         media.Leg{ID: l.ID, Role: role, RoleReason: "announced by the API", Identity: l.Identity},
 		PayloadType: l.PayloadType,
+	}
+	if a, err := netip.ParseAddr(l.From); err == nil { // it is empty: the request has been checked
+		s.Sources = []netip.Addr{a.Unmap()}
 	}
 	if l.Codec == autoCodec {
 		s.Detect = true

@@ -389,7 +389,7 @@ func (s *sources) addSIPREC(cfg config.Config, host *calls, pool *port.Pool, all
 		return nil
 	}
 	o := sip.Config{
-		Host: host, Ports: pool, Allow: allow, Strict: c.Strict, MaxSessions: cfg.Media.MaxCalls,
+		Host: host, Ports: pool, Allow: allow, Strict: c.Strict, Anywhere: cfg.Media.Anywhere, MaxSessions: cfg.Media.MaxCalls,
 		MediaIdle: cfg.Media.SilenceTimeout, Log: s.log.With("source", "siprec"),
 	}
 	for key, a := range map[string]struct {

@@ -61,6 +61,7 @@ type Media struct {
 	Reconnect      time.Duration `yaml:"reconnect"`
 	PauseKeys      string        `yaml:"pause_keys"`
 	ResumeKeys     string        `yaml:"resume_keys"`
+	Anywhere       bool          `yaml:"anywhere"`
 }
 
 // Models says where weights lie.
