@@ -68,7 +68,9 @@ type Leg struct {
 	// Port is the server's own where the leg arrives as RTP.
 	Port        uint16 `json:"port,omitempty"`
 	PayloadType uint8  `json:"payload_type,omitempty"`
-	Ended       bool   `json:"ended"`
+	// From is the only address that may send the leg, where one was announced.
+	From  string `json:"from,omitempty"`
+	Ended bool   `json:"ended"`
 	// Stats is there once audio has come.
 	Stats *LegStats `json:"stats,omitempty"`
 }
@@ -328,7 +330,7 @@ func (c *Call) applyLeg(e *Event) error {
 		return read(e, func(b *Located) {
 			if i := c.leg(b.Leg); i >= 0 {
 				l := &c.Legs[i]
-				l.Address, l.Codec, l.Port, l.PayloadType = b.Address, b.Codec, b.Port, b.PayloadType
+				l.Address, l.Codec, l.Port, l.PayloadType, l.From = b.Address, b.Codec, b.Port, b.PayloadType, b.From
 			}
 		})
 	default:

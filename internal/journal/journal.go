@@ -156,6 +156,8 @@ type (
 		// Port is the server's own, PayloadType what was announced beside the codec.
 		Port        uint16 `json:"port,omitempty"`
 		PayloadType uint8  `json:"payload_type,omitempty"`
+		// From is the only address that may send the leg, where one was announced.
+		From string `json:"from,omitempty"`
 	}
 	// Fared is the body of LegFared.
 	Fared struct {

@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"sidetone/cmd/sidetone/internal/config"
+	"sidetone/internal/journal/stream"
 	"sidetone/media"
 	"sidetone/media/port"
 )
@@ -216,6 +217,27 @@ func (a *admission) watchPorts(pool *port.Pool) {
 				return fmt.Sprintf("%d RTP ports are free, a call needs %d", n, freePorts)
 			}
 			return ""
+		},
+	})
+}
+
+// watchJournal refuses calls while the journal cannot write down what happens to
+// them as it comes.
+func (a *admission) watchJournal(health func() stream.Health) {
+	var full latch
+	a.watch(gate{
+		causeJournal, "see whether NATS answers and its disk has room (sidetone doctor); running calls go on, what they say waits in memory",
+		func() string {
+			h := health()
+			over := full.set(float64(h.Bytes)+1, float64(h.Limit))
+			switch why := h.Err(); {
+			case why != "":
+				return "the journal is behind: " + why
+			case over:
+				return fmt.Sprintf("the journal is behind: %d events wait (%d of %d MiB)", h.Waiting, h.Bytes>>20, h.Limit>>20)
+			default:
+				return ""
+			}
 		},
 	})
 }

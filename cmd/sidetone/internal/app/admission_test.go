@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"sidetone/cmd/sidetone/internal/config"
+	"sidetone/internal/journal/stream"
 	"sidetone/media"
 	"sidetone/media/port"
 )
@@ -24,7 +25,7 @@ import (
 func door(t *testing.T) (a *admission, shut *string) {
 	t.Helper()
 	a, shut = newAdmission(newMetrics(), slog.New(slog.DiscardHandler)), new(string)
-	a.watch(gate{causeJournal, "mend the journal", func() string { return *shut }})
+	a.watch(gate{"test", "mend the journal", func() string { return *shut }})
 	return a, shut
 }
 
@@ -39,7 +40,7 @@ func TestAdmission(t *testing.T) {
 	}{
 		{"room", func(*admission, *string) {}, 1, "", nil, ""},
 		{"full", func(*admission, *string) {}, 2, causeCalls, media.ErrBusy, "2 calls are running"},
-		{"a shut gate", func(_ *admission, shut *string) { *shut = "9 events wait" }, 0, causeJournal, media.ErrBusy, "9 events wait"},
+		{"a shut gate", func(_ *admission, shut *string) { *shut = "9 events wait" }, 0, "test", media.ErrBusy, "9 events wait"},
 		{"draining", func(a *admission, _ *string) { a.draining.Store(true) }, 0, causeDrain, media.ErrDraining, "drains"},
 		{"stopping", func(a *admission, _ *string) { a.closing.Store(true); a.draining.Store(true) }, 0, causeDrain, media.ErrDraining, "stopping"},
 	} {
@@ -93,6 +94,23 @@ func TestDiskShutsTheDoor(t *testing.T) {
 	}
 	if n, err := freeBytes(t.TempDir()); err != nil || n == 0 {
 		t.Errorf("a real disk: %d, %v", n, err)
+	}
+}
+
+// A journal that is behind shuts the door, until it has caught up well.
+func TestJournalShutsTheDoor(t *testing.T) {
+	h := stream.Health{Limit: 100}
+	a := newAdmission(newMetrics(), slog.New(slog.DiscardHandler))
+	a.watchJournal(func() stream.Health { return h })
+	for _, c := range []struct {
+		bytes  int64
+		ailing time.Duration
+		open   bool
+	}{{50, 0, true}, {100, 0, false}, {90, 0, false}, {101, 0, false}, {81, 0, false}, {79, 0, true}, {90, 0, true}, {1, time.Hour, false}, {1, 0, true}} {
+		h.Bytes, h.Ailing = c.bytes, c.ailing
+		if r := a.check(); (r == nil) != c.open || r != nil && r.cause != causeJournal {
+			t.Errorf("%+v: %v", c, r)
+		}
 	}
 }
 
@@ -266,7 +284,7 @@ func TestEveryDoorRefusesWhileDraining(t *testing.T) {
 // And so it does when a measure shuts the door.
 func TestEveryDoorRefusesWhileBusy(t *testing.T) {
 	r := sourced(t)
-	r.admission.watch(gate{causeJournal, "mend the journal", func() string { return "9 events wait" }})
+	r.admission.watch(gate{"test", "mend it", func() string { return "9 events wait" }})
 	refusals(t, r, "9 events wait")
 	for _, c := range r.calls.list() {
 		t.Errorf("a refused call is kept: %+v", c)

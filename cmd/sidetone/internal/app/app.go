@@ -104,6 +104,7 @@ func (a *App) build(cfg config.Config, engine maker) error {
 	e.recogniser = a.recogniser
 	a.admission = newAdmission(a.metrics, a.log)
 	a.admission.watchLoad(a.recogniser)
+	a.admission.watchJournal(a.storage.journal.Health)
 	e.admission, a.drainLimit = a.admission, cfg.Server.DrainLimit
 	if err = a.admission.watchStorage(&cfg); err != nil {
 		return err

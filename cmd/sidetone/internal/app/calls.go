@@ -222,7 +222,7 @@ func (cs *calls) open(q callRequest, base string) (callReply, error) {
 	for i, addr := range s.Addrs() {
 		lq := q.Legs[i]
 		reply.Legs = append(reply.Legs, legReply{ID: lq.ID, Role: lq.Role, Address: cs.announced(addr), Codec: lq.Codec})
-		c.located(journal.Located{Leg: lq.ID, Address: cs.announced(addr), Codec: lq.Codec, Port: addr.Port(), PayloadType: lq.PayloadType})
+		c.located(journal.Located{Leg: lq.ID, Address: cs.announced(addr), Codec: lq.Codec, Port: addr.Port(), PayloadType: lq.PayloadType, From: lq.From})
 	}
 	return reply, nil
 }

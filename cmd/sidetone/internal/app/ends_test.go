@@ -14,6 +14,7 @@ import (
 	"github.com/pion/rtp"
 
 	"sidetone/cmd/sidetone/internal/config"
+	"sidetone/internal/journal"
 	"sidetone/media"
 )
 
@@ -23,7 +24,7 @@ func TestEveryCallHasOneEnd(t *testing.T) {
 	for seed := range uint64(8) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			r := host(t, func(c *config.Config) {
-				c.Media.MaxCalls = 6
+				c.Media.MaxCalls, c.Media.Reconnect = 6, 30*time.Millisecond
 				c.Media.SetupTimeout, c.Media.SilenceTimeout = 150*time.Millisecond, 150*time.Millisecond
 			})
 			joined := newJoining(r.calls)
@@ -197,11 +198,11 @@ func TestPortsTakeWhatWasAnnounced(t *testing.T) {
 		send(t, c.Legs[1].Address, "127.0.0.1", 4, at)
 		send(t, c.Legs[1].Address, "127.0.0.5", 4, func(p *rtp.Packet) { at(p); p.SSRC = 777 })
 	}
-	var rec record
+	var rec journal.Call
 	if st := r.do(t, "DELETE", "/v1/calls/one", "", &rec); st != 200 {
 		t.Fatalf("status %d", st)
 	}
-	for i, want := range []legStats{
+	for i, want := range []journal.LegStats{
 		{Received: 20, Foreign: 10 + 20 + 10, Invalid: 4},
 		{Received: 20, Foreign: 20, Invalid: 4},
 	} {

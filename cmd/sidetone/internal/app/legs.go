@@ -84,7 +84,7 @@ func (cs *calls) addLeg(c *call, session *rtpfork.Session, q *legRequest) (legRe
 		sink.End(media.End{State: media.Refused, Reason: err.Error(), At: time.Now()}, media.LegStats{})
 		return legReply{}, err
 	}
-	c.located(journal.Located{Leg: q.ID, Address: cs.announced(addr), Codec: q.Codec, Port: addr.Port(), PayloadType: q.PayloadType})
+	c.located(journal.Located{Leg: q.ID, Address: cs.announced(addr), Codec: q.Codec, Port: addr.Port(), PayloadType: q.PayloadType, From: q.From})
 	return legReply{ID: q.ID, Role: q.Role, Address: cs.announced(addr), Codec: q.Codec}, nil
 }
 

@@ -266,7 +266,7 @@ func (cs *calls) reopen(c *call) error {
 			continue
 		}
 		role, _ := media.ParseRole(l.Role)
-		q := legRequest{ID: l.ID, Role: l.Role, Identity: l.Identity, Codec: l.Codec, PayloadType: l.PayloadType}
+		q := legRequest{ID: l.ID, Role: l.Role, Identity: l.Identity, Codec: l.Codec, PayloadType: l.PayloadType, From: l.From}
 		spec, err := q.spec()
 		if err != nil {
 			return fmt.Errorf("leg %q: %w", l.ID, err)
@@ -318,7 +318,7 @@ func (cs *calls) reopen(c *call) error {
 	session.Store(s)
 	for i, addr := range s.Addrs() {
 		l := specs[i]
-		c.located(journal.Located{Leg: l.Leg.ID, Address: cs.announced(addr), Codec: codecOf(&l), Port: addr.Port(), PayloadType: l.PayloadType})
+		c.located(journal.Located{Leg: l.Leg.ID, Address: cs.announced(addr), Codec: codecOf(&l), Port: addr.Port(), PayloadType: l.PayloadType, From: sourceOf(&l)})
 	}
 	return nil
 }
@@ -328,6 +328,14 @@ func codecOf(l *rtpfork.LegSpec) string {
 		return autoCodec
 	}
 	return l.Format.String()
+}
+
+// sourceOf is the one address that may send a leg; empty: any may.
+func sourceOf(l *rtpfork.LegSpec) string {
+	if len(l.Sources) == 0 {
+		return ""
+	}
+	return l.Sources[0].String()
 }
 
 // anyAudio says whether audio has come on any leg since the call went on.
