@@ -29,11 +29,18 @@ func doctorCmd() *cobra.Command {
 		listen []string
 		codecs []string
 		span   time.Duration
+		own    checkupFlags
 	)
 	c := &cobra.Command{
 		Use:   "doctor [FILE.pcap]",
-		Short: "Say in words what a PBX or SBC sends, and what is wrong with it",
-		Long: `Looks at what arrives on UDP ports for some time, or at what a capture holds, and
+		Short: "Say in words what is wrong: with this installation, or with what a PBX sends",
+		Long: `With -c FILE it checks the installation: the configuration and its risks, ports,
+limits, models, processor, disk, clock, stores and peers, each with advice; the
+exit status is 1 where something will not work. The recogniser hears a built-in
+call meanwhile, which tells about how many calls the machine holds. Nothing is
+changed, and nobody is asked who is not in the configuration or at --sbc.
+
+Otherwise it looks at what arrives on UDP ports for some time, or at what a capture holds, and
 says what it is and what is wrong with it: the codecs, packets that are lost, late
 or encrypted, silence, levels, swapped bytes, SIP requests and the recording
 metadata in them. It answers nothing and changes nothing.
@@ -41,12 +48,20 @@ metadata in them. It answers nothing and changes nothing.
 Where the server runs already, its ports are taken: capture them with tcpdump and
 give the file, or stop the server for the time being. Of a capture only UDP is
 read: SIP over TCP or TLS is not. sidetone call FILE.pcap plays it into a server.`,
-		Example: `  sidetone doctor --listen 0.0.0.0:20000,0.0.0.0:20002
+		Example: `  sidetone doctor -c sidetone.yaml
+  sidetone doctor -c sidetone.yaml --sbc sip:10.1.0.9:5060 --json
+  sidetone doctor --listen 0.0.0.0:20000,0.0.0.0:20002
   sidetone doctor --listen 0.0.0.0:5060 --for 1m
   tcpdump -i any -w call.pcap udp port 5060 or udp portrange 20000-20999
   sidetone doctor call.pcap --codec 96=opus/48000/2`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if cmd.Flags().Changed("config") || own.asJSON || len(own.peers) > 0 {
+				if len(args) > 0 || len(listen) > 0 {
+					return errors.New("give a capture, --listen, or -c with what belongs to it")
+				}
+				return own.run(cmd.Context(), cmd.OutOrStdout())
+			}
 			w, err := newWatch(codecs)
 			switch {
 			case err != nil:
@@ -56,7 +71,7 @@ read: SIP over TCP or TLS is not. sidetone call FILE.pcap plays it into a server
 			case len(args) == 1:
 				return examine(args[0], w, cmd.OutOrStdout())
 			case len(listen) == 0:
-				return errors.New("give a capture, or the addresses to listen on: --listen 0.0.0.0:20000")
+				return errors.New("give -c sidetone.yaml, a capture, or the addresses to listen on: --listen 0.0.0.0:20000")
 			case span <= 0:
 				return fmt.Errorf("--for %v: listen for a while, such as 15s", span)
 			}
@@ -67,6 +82,7 @@ read: SIP over TCP or TLS is not. sidetone call FILE.pcap plays it into a server
 	f.StringSliceVar(&listen, "listen", nil, "UDP `addresses` to look at: host:port[,host:port]")
 	f.StringSliceVar(&codecs, "codec", nil, "what dynamic payload types stand for, such as `96=opus/48000/2`")
 	f.DurationVar(&span, "for", 15*time.Second, "how long to listen")
+	own.add(c)
 	return c
 }
 

@@ -116,7 +116,7 @@ func TestDoctorRefuses(t *testing.T) {
 		args []string
 		want string
 	}{
-		{nil, "give a capture, or the addresses to listen on"},
+		{nil, "a capture, or the addresses to listen on"},
 		{[]string{file, "--listen", "127.0.0.1:0"}, "not both"},
 		{[]string{file}, "holds no whole UDP datagram: of 0 frames"},
 		{[]string{text}, "neither pcap nor pcapng"},
