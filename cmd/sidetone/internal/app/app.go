@@ -147,6 +147,9 @@ func (a *App) build(cfg config.Config, engine maker) error {
 	if err = a.operate(&cfg, store); err != nil {
 		return err
 	}
+	if err = a.watchStorage(); err != nil {
+		return err
+	}
 	if a.sources, err = newSources(cfg, a.calls, pool, a.log); err != nil {
 		return err
 	}

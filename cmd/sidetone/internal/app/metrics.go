@@ -89,6 +89,11 @@ func (m *metrics) build(a about) {
 	}, func() float64 { return 1 }))
 }
 
+// counter adds a figure that only grows and is read when it is asked for.
+func (m *metrics) counter(name, help string, read func() float64) {
+	m.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "sidetone_" + name, Help: help}, read))
+}
+
 // watchWhisper exports what the engine whisper counts itself, and its load.
 func (m *metrics) watchWhisper(r *recogniser) {
 	s := r.local.Stats()

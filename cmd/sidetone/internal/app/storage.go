@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"sidetone/cmd/sidetone/internal/config"
+	"sidetone/cmd/sidetone/internal/health"
+	"sidetone/internal/audit"
 	"sidetone/internal/journal"
 	"sidetone/internal/journal/stream"
 	"sidetone/internal/records"
@@ -36,11 +38,14 @@ const (
 type storage struct {
 	log     *slog.Logger
 	dir     string
+	// keys is the folder of the keys: of the audit log, and of what is sealed.
+	keys string
 	node    string
 	lock    *os.File
 	journal *stream.Log
 	store   *store.DB
 	records *records.Records
+	audit   *audit.Log
 
 	// behind is the last error of the records, nil while they keep up.
 	behind atomic.Pointer[error]
@@ -89,6 +94,10 @@ func openStorage(cfg *config.Config, log *slog.Logger) (*storage, error) {
 	if s.records, err = records.New(s.store, records.Config{Log: log}); err != nil {
 		return s, err
 	}
+	s.keys = filepath.Join(s.dir, "keys")
+	if s.audit, err = audit.New(ctx, s.store, audit.Config{Dir: s.keys, Node: s.node, Log: log}); err != nil {
+		return s, err
+	}
 	run, cancel := context.WithCancel(context.Background())
 	s.cancel = cancel
 	s.wg.Go(func() { s.record(run) })
@@ -106,7 +115,9 @@ func (s *storage) record(ctx context.Context) {
 	for ctx.Err() == nil {
 		err := s.journal.Consume(ctx, recordsName, batch, func(events []journal.Event) error {
 			err := s.records.Apply(ctx, events)
-			s.noteRecords(err)
+			if ctx.Err() == nil {
+				s.noteRecords(err)
+			}
 			return err
 		})
 		if ctx.Err() != nil {
@@ -199,4 +210,36 @@ func (s *storage) close(ctx context.Context) error {
 		errs = append(errs, s.lock.Close())
 	}
 	return errors.Join(errs...)
+}
+
+// watchStorage exports how what is kept fares, and has readiness depend on it.
+func (a *App) watchStorage() error {
+	s, m := a.storage, a.metrics
+	read := func(of func(h *stream.Health) float64) func() float64 {
+		return func() float64 {
+			h := s.journal.Health()
+			return of(&h)
+		}
+	}
+	m.gauge("journal_waiting_events", "Events that the journal has not acknowledged yet.", read(func(h *stream.Health) float64 { return float64(h.Waiting) }))
+	m.gauge("journal_waiting_bytes", "Memory that these events take.", read(func(h *stream.Health) float64 { return float64(h.Bytes) }))
+	m.gauge("journal_oldest_seconds", "Age of the oldest event that waits.", read(func(h *stream.Health) float64 { return h.Oldest.Seconds() }))
+	m.gauge("journal_connected", "1 while there is a connection to the journal.", read(func(h *stream.Health) float64 { return one(h.Connected) }))
+	m.counter("journal_events_total", "Events that the journal has acknowledged.", read(func(h *stream.Health) float64 { return float64(h.Acknowledged) }))
+	m.counter("journal_omitted_total", "Events that were not vital and of which, for lack of space, only the number was kept.", read(func(h *stream.Health) float64 {
+		n := uint64(0)
+		for _, o := range h.Omitted {
+			n += o
+		}
+		return float64(n)
+	}))
+	m.counter("journal_rejected_total", "Events that could not be stored at all.", read(func(h *stream.Health) float64 { return float64(h.Rejected) }))
+	m.gauge("records_behind", "1 while the records cannot be written; the journal keeps what is missing.", func() float64 { return one(s.recordsHealth() != nil) })
+	// Records that are behind are no reason to refuse calls: the journal has all.
+	return a.health.Add(health.Check{Name: "journal", Run: func(context.Context) error {
+		if h := s.journal.Health(); !h.OK() {
+			return errors.New(h.Err())
+		}
+		return nil
+	}})
 }
