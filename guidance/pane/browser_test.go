@@ -10,6 +10,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -63,6 +64,8 @@ type page struct {
 	gate   *gate
 	url    string
 	report *reports
+	// front is the hub that the page connects to.
+	front atomic.Pointer[push.Hub]
 }
 
 // reports records what the page reports.
@@ -169,17 +172,14 @@ func (g *gate) set(shut bool) {
 func open(t *testing.T, browser context.Context, emulate ...chromedp.Action[chromedp.Void]) *page {
 	t.Helper()
 	p := &page{t: t, report: &reports{}}
-	hub, err := push.New(push.Config{Version: "test", Listener: p.report, Searcher: library{}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	p.hub = hub
+	p.hub = p.newHub(push.Config{})
+	p.front.Store(p.hub)
 	mux := http.NewServeMux()
-	mux.Handle(push.Route, hub)
+	mux.HandleFunc(push.Route, func(w http.ResponseWriter, r *http.Request) { p.front.Load().ServeHTTP(w, r) })
 	mux.Handle("/", Handler())
 	mux.HandleFunc("GET /v1/calls", func(w http.ResponseWriter, _ *http.Request) {
 		calls := []map[string]any{{"call": "old", "agent": "nobody", "started": time.Now(), "state": "ended"}}
-		for _, c := range hub.Running() {
+		for _, c := range p.hub.Running() {
 			calls = append(calls, map[string]any{"call": c.ID, "agent": c.Agent, "started": c.Started, "state": "running"})
 		}
 		if err := json.NewEncoder(w).Encode(map[string]any{"calls": calls}); err != nil {
@@ -205,9 +205,6 @@ func open(t *testing.T, browser context.Context, emulate ...chromedp.Action[chro
 		p.shoot()
 		stop()
 		cancel()
-		if err := hub.Close(context.Background()); err != nil {
-			t.Error(err)
-		}
 		srv.Close()
 		serving.Wait()
 	})
@@ -223,6 +220,32 @@ func open(t *testing.T, browser context.Context, emulate ...chromedp.Action[chro
 	return p
 }
 
+// newHub makes a hub that reports to the page's reports.
+func (p *page) newHub(cfg push.Config) *push.Hub {
+	p.t.Helper()
+	cfg.Version, cfg.Listener, cfg.Searcher = "test", p.report, library{}
+	hub, err := push.New(cfg)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	p.t.Cleanup(func() {
+		if err := hub.Close(context.Background()); err != nil {
+			p.t.Error(err)
+		}
+	})
+	return hub
+}
+
+// reconnect lets the page connect to another server.
+func (p *page) reconnect(to *push.Hub) {
+	p.t.Helper()
+	p.gate.set(true)
+	p.wait(`document.querySelector("#link").dataset.state === "reconnecting"`)
+	p.front.Store(to)
+	p.gate.set(false)
+	p.wait(`document.querySelector("#link").dataset.state === "connected"`)
+}
+
 // watch fails the test when the page has an error.
 func (p *page) watch(ev any) {
 	if e, ok := ev.(*runtime.EventExceptionThrown); ok {
@@ -235,14 +258,14 @@ func (p *page) watch(ev any) {
 }
 
 // shoot keeps a picture of the page where SIDETONE_SHOTS names a folder.
-func (p *page) shoot() {
+func (p *page) shoot(state ...string) {
 	dir := os.Getenv("SIDETONE_SHOTS")
 	if dir == "" {
 		return
 	}
 	b, err := chromedp.Run(p.ctx, chromedp.CaptureScreenshot())
 	if err == nil {
-		err = os.WriteFile(dir+"/"+strings.ReplaceAll(p.t.Name(), "/", "-")+".png", b, 0o644)
+		err = os.WriteFile(dir+"/"+strings.Join(append([]string{strings.ReplaceAll(p.t.Name(), "/", "-")}, state...), "-")+".png", b, 0o644)
 	}
 	if err != nil {
 		p.t.Logf("no picture: %v", err)

@@ -23,7 +23,7 @@ func TestPage(t *testing.T) {
 		run  func(*testing.T, context.Context)
 	}{
 		{"Call", call}, {"Transcript", transcript}, {"Written", writtenForms}, {"WrittenDark", writtenDark}, {"Pause", pausing}, {"PauseDark", pausingDark}, {"Swap", swapping}, {"Doubt", doubting}, {"DoubtDark", doubtingDark}, {"DoubtChinese", doubtingChinese}, {"Scroll", scroll}, {"Cards", cards}, {"Keys", keys}, {"Mark", mark},
-		{"TwoPanes", twoPanes}, {"Search", searching}, {"Reconnect", reconnect}, {"Injection", injection}, {"Themes", themes},
+		{"TwoPanes", twoPanes}, {"Search", searching}, {"Reconnect", reconnect}, {"Failover", failover}, {"Away", away}, {"AwayChinese", awayChinese}, {"Elsewhere", elsewhere}, {"Injection", injection}, {"Themes", themes},
 		{"Chinese", chinese}, {"Keyboard", keyboard}, {"Accessible", accessible}, {"Narrow", narrow}, {"Index", index},
 	} {
 		t.Run(c.name, func(t *testing.T) { c.run(t, browser) })

@@ -12,6 +12,7 @@ const calls = new Map(); // id to {id, started, legs, ended, earlier, utterances
 let shown = null;        // id of the call on the screen
 let retryAt = null;
 let draining = false;    // the server is about to stop and takes no new calls
+let node = "";           // the server that this page is connected to
 let back = null;         // where the focus was before it went to the transcript
 
 const url = new URL(`/v1/push/${encodeURIComponent(agent)}`, location.href);
@@ -19,37 +20,45 @@ url.protocol = url.protocol.replace("http", "ws");
 const link = new Link(url, receive, (_, at) => { retryAt = at; connection(); });
 const transcript = new Transcript();
 const search = new Search((m) => link.connected && link.send(m));
-const unsent = new Map(); // verdicts given without a connection, by call and card
+const resendAfter = 5000, mostTries = 10;
+const unanswered = new Map(); // verdicts of which the server has not said what became, by call and card
+const acks = new Map();       // when cards were received and painted, likewise
+const keyOf = (m) => `${m.call}/${m.card}`;
 const cards = new Cards({
   now: () => link.now(),
   act(v, verdict) {
     if (v.state === verdict || v.state === "withdrawn") return;
     const m = { type: "action", call: v.card.call, card: v.card.id, action: verdict };
-    if (!link.connected || !link.send(m)) unsent.set(`${m.call}/${m.card}`, m);
+    unanswered.set(keyOf(m), { m, tries: 0, at: 0 });
+    resend(keyOf(m));
     setCard(m.call, m.card, verdict);
   },
   point(said) {
     back = document.activeElement;
     if (!transcript.point(said)) note(t("wordsGone"));
   },
-  painted: (v) => link.connected && link.send({
-    type: "ack", call: v.card.call, card: v.card.id, received_ms: v.received, painted_ms: performance.now(),
-  }),
+  painted(v) {
+    const m = { type: "ack", call: v.card.call, card: v.card.id, received_ms: v.received, painted_ms: performance.now() };
+    if (acks.has(keyOf(m)) || !link.connected || !link.send(m)) return acks.has(keyOf(m));
+    acks.set(keyOf(m), m);
+    return true;
+  },
   announce: (text) => { $("announce").textContent = text; },
 });
 
 function receive(m) {
   switch (m.type) {
-    case "hello": draining = false; suggest(m.language); retranslate(); connection(); break;
+    case "hello": draining = false; node = m.node ?? ""; suggest(m.language); retranslate(); connection(); break;
     case "draining": draining = m.draining; connection(); break;
     case "snapshot": snapshot(m); break;
     case "call_started": started(m.call); break;
     case "paused": if (calls.has(m.call)) { calls.get(m.call).paused = m.paused; if (m.call === shown) state(); } break;
+    case "away": away(m); break;
     case "leg": if (calls.has(m.call)) leg(calls.get(m.call), m.leg); break;
     case "utterance": utterance(m); break;
     case "card": card(m); break;
-    case "card_withdrawn": setCard(m.call, m.card, "withdrawn", m.reason); break;
-    case "card_state": setCard(m.call, m.card, m.state); break;
+    case "card_withdrawn": unanswered.delete(keyOf(m)); setCard(m.call, m.card, "withdrawn", m.reason); break;
+    case "card_state": if (answered(m, m.state)) setCard(m.call, m.card, m.state); break;
     case "call_ended": ended(m); break;
     case "search_results": search.show(m); break;
     case "error":
@@ -61,7 +70,8 @@ function receive(m) {
 
 function keep(c) {
   const call = {
-    id: c.id, started: Date.parse(c.started), paused: c.paused ?? "", legs: c.legs ?? [], ended: c.ended ?? null, earlier: c.earlier ?? 0,
+    id: c.id, started: Date.parse(c.started), paused: c.paused ?? "", away: c.away ?? "", node: c.node ?? "",
+    legs: c.legs ?? [], ended: c.ended ?? null, earlier: c.earlier ?? 0, settled: calls.get(c.id)?.settled,
     utterances: new Map((c.utterances ?? []).map((u) => [`${u.leg}/${u.utterance}`, u])),
     cards: new Map((c.cards ?? []).map((e) => [e.card.id, e])),
   };
@@ -69,19 +79,65 @@ function keep(c) {
   return call;
 }
 
-// snapshot replaces all that is known. Verdicts that could not be sent before
-// are sent now; the server answers with what became of each card.
+// snapshot replaces all that is known, but calls that the server has not heard of
+// yet from other servers. What it shows not to have arrived is sent again.
 function snapshot(m) {
-  calls.clear();
-  for (const c of m.calls) keep(c);
-  for (const a of unsent.values()) {
-    const e = calls.get(a.call)?.cards.get(a.card);
-    if (e && e.state !== "withdrawn" && link.send(a)) e.state = a.action;
+  const ids = new Set(m.calls.map((c) => c.id));
+  if (!m.gathering) {
+    for (const id of calls.keys()) if (!ids.has(id)) calls.delete(id);
+    for (const [key, ack] of acks) if (!ids.has(ack.call)) acks.delete(key);
   }
-  unsent.clear();
+  for (const c of m.calls) {
+    for (const e of keep(c).cards.values()) settle(e);
+  }
   const running = [...calls.values()].filter((c) => !c.ended);
   const next = calls.get(shown) ?? running.at(-1) ?? [...calls.values()].at(-1) ?? null;
   show(next?.ended && running.length ? running.at(-1).id : next?.id ?? null);
+}
+
+// settle compares a card of a snapshot with what this page has sent about it.
+function settle(e) {
+  const key = keyOf({ call: e.card.call, card: e.card.id });
+  const ack = acks.get(key);
+  if (ack && !e.painted) link.send({ ...ack, sent_ms: performance.now() });
+  const sent = unanswered.get(key);
+  if (!sent || answered(sent.m, e.state)) return;
+  e.state = sent.m.action;
+  sent.tries = 0;
+  resend(key);
+}
+
+// answered takes note of what became of a card. It reports false while a verdict
+// of this page is still on its way, which will change it again.
+function answered(m, state) {
+  const sent = unanswered.get(keyOf(m));
+  if (sent && state !== sent.m.action && state !== "withdrawn") return false;
+  unanswered.delete(keyOf(m));
+  return true;
+}
+
+// resend sends a verdict, again if need be.
+function resend(key) {
+  const sent = unanswered.get(key);
+  if (!link.open || !link.send(sent.m)) return;
+  sent.at = performance.now();
+  if (++sent.tries > mostTries) unanswered.delete(key);
+}
+
+// resendLate sends verdicts again that have not been answered for a while.
+function resendLate() {
+  if (!link.connected) return;
+  for (const [key, sent] of unanswered) {
+    if (performance.now() - sent.at > resendAfter && !calls.get(sent.m.call)?.away) resend(key);
+  }
+}
+
+// away says that nothing of a call arrives, or that it does again.
+function away(m) {
+  const call = calls.get(m.call);
+  if (!call) return;
+  call.away = m.away;
+  if (m.call === shown) state();
 }
 
 function started(c) {
@@ -149,7 +205,7 @@ function show(id) {
 // state writes everything about the call that is not transcript or card.
 function state() {
   const call = calls.get(shown);
-  const name = !call ? "waiting" : call.ended ? "ended" : "running";
+  const name = !call ? "waiting" : call.ended ? "ended" : call.away ? "away" : "running";
   $("call").dataset.state = name;
   $("call-state").textContent = t("call_" + name);
   $("empty").hidden = Boolean(call);
@@ -162,11 +218,15 @@ function state() {
   $("pause").setAttribute("aria-pressed", String(paused));
   $("paused").hidden = !paused;
   $("paused").textContent = paused ? t("paused", { reason: call.paused }) : "";
+  const gone = Boolean(call && !call.ended && call.away);
+  $("away").hidden = !gone;
+  $("away").textContent = gone ? has("away_" + call.away) ? t("away_" + call.away) : t("away_fork") : "";
   doubt(call && !call.ended && !call.settled ? call : null);
   arrange($("legs"), []);
   if (call && !call.ended) $("legs").append(...call.legs.map(chip));
   $("over").hidden = !call?.ended;
   $("over").textContent = call?.ended ? verdictOf(call) : "";
+  connection();
   document.title = `${t("call_" + name)} · ${agent} · Sidetone`;
   tabs();
   tick();
@@ -244,11 +304,13 @@ function tick() {
   if ($("timer").textContent !== text) $("timer").textContent = text;
   if (call && !call.ended) cards.expire();
   if (retryAt) connection();
+  resendLate();
 }
 
 function connection() {
   $("link").dataset.state = link.state;
-  const text = t("link_" + link.state);
+  const call = calls.get(shown), elsewhere = link.state === "connected" && call?.node && !call.ended && call.node !== node;
+  const text = elsewhere ? t("link_elsewhere", { node: call.node }) : t("link_" + link.state);
   if ($("link-text").textContent !== text) $("link-text").textContent = text;
   const wait = retryAt ? Math.ceil((retryAt - performance.now()) / 1000) : 0;
   const banner = link.state === "offline" ? t("bannerOffline")

@@ -19,12 +19,16 @@ export class Link {
   // now is the server's wall clock in milliseconds.
   now() { return performance.timeOrigin + performance.now() + this.offset; }
 
+  // open says that messages can be sent: the server has told what is known.
+  get open() { return this.told && this.socket?.readyState === WebSocket.OPEN; }
+
   get connected() { return this.state === "connected"; }
 
   connect() {
     clearTimeout(this.retry);
     clearTimeout(this.watch);
     this.watch = setTimeout(() => this.abandon(), pongWithin);
+    this.told = false;
     this.set(this.failures ? "reconnecting" : "connecting");
     const s = this.socket = new WebSocket(this.url);
     s.onmessage = (e) => { if (s === this.socket) this.receive(JSON.parse(e.data)); };
@@ -46,7 +50,8 @@ export class Link {
       case "pong": this.pong(m); return;
       case "snapshot":
         this.failures = 0;
-        this.ping();
+        if (!this.told) this.ping();
+        this.told = true;
         break;
     }
     this.onMessage(m);
