@@ -38,6 +38,10 @@ type callRequest struct {
 	// Phrases are names and wordings that this call is likely to mention, such
 	// as the customer's name; the configured ones are looked for, too.
 	Phrases []string `json:"phrases"`
+	// Trace has the call followed in the trace collector.
+	Trace bool `json:"trace"`
+	// parent is the request's traceparent header.
+	parent string
 }
 
 type legRequest struct {
@@ -254,6 +258,7 @@ func (a *App) postCall(w http.ResponseWriter, r *http.Request) {
 		a.refuse(w, err)
 		return
 	}
+	q.parent = r.Header.Get("traceparent")
 	reply, err := a.calls.open(q, "http://"+r.Host)
 	if err != nil {
 		a.log.Warn("call refused", "call", q.Call, "agent", q.Agent, "error", err)

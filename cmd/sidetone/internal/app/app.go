@@ -20,6 +20,7 @@ import (
 	"sidetone/asr/vad"
 	"sidetone/cmd/sidetone/internal/config"
 	"sidetone/cmd/sidetone/internal/health"
+	"sidetone/cmd/sidetone/internal/trace"
 	"sidetone/guidance/pane"
 	"sidetone/guidance/push"
 	"sidetone/internal/models"
@@ -52,6 +53,8 @@ type App struct {
 	// health holds the checks of GET /readyz: whoever builds what can fail adds
 	// one.
 	health health.Set
+	// tracer is nil where traces go nowhere.
+	tracer *trace.Tracer
 	about  about
 	// storage is what is kept; it opens first and closes last.
 	storage *storage
@@ -91,6 +94,10 @@ func (a *App) build(cfg config.Config, engine maker) error {
 		cfg: cfg, log: a.log, metrics: a.metrics, playbook: rules,
 		knowledge: knowledge{index: a.index, log: a.log},
 	}
+	if a.tracer, err = newTracer(&cfg, a.version, a.storage.node, a.log); err != nil {
+		return err
+	}
+	e.tracer = a.tracer
 	store, err := modelStore(cfg.Models.Store)
 	if err != nil {
 		return err
@@ -274,5 +281,6 @@ func (a *App) Close() error {
 	if a.storage != nil {
 		errs = append(errs, a.storage.close(limit))
 	}
+	errs = append(errs, a.tracer.Close(limit))
 	return errors.Join(errs...)
 }

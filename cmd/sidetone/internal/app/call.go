@@ -88,6 +88,7 @@ func (c *call) emit(kind journal.Kind, body any) {
 		return
 	}
 	c.env.journal.Append(e)
+	c.env.tracer.Event(e)
 }
 
 // run lets time pass for the guidance until the call is over, then waits for

@@ -14,6 +14,7 @@ import (
 
 	"sidetone/asr/vad"
 	"sidetone/cmd/sidetone/internal/config"
+	"sidetone/cmd/sidetone/internal/trace"
 	"sidetone/guidance"
 	"sidetone/guidance/push"
 	"sidetone/internal/journal"
@@ -43,6 +44,8 @@ type env struct {
 	// journal is where what happens is kept; node is this server's name there.
 	journal *stream.Log
 	node    string
+	// tracer follows the calls that are traced; nil: none is.
+	tracer *trace.Tracer
 }
 
 // calls holds the running calls and the last ended ones. It is the media.Host
@@ -93,6 +96,11 @@ func (cs *calls) Open(info media.Call, hangUp func(media.End)) (media.CallSink, 
 
 // begin begins a call, or lets one go on whose fork was lost.
 func (cs *calls) begin(info media.Call, hangUp func(media.End)) (*call, error) {
+	return cs.beginTraced(info, hangUp, trace.Ask{})
+}
+
+// beginTraced is begin with what the request says of the call's trace.
+func (cs *calls) beginTraced(info media.Call, hangUp func(media.End), ask trace.Ask) (*call, error) {
 	e := cs.env
 	if c := cs.comesBack(&info, hangUp); c != nil {
 		return c, nil
@@ -116,6 +124,10 @@ func (cs *calls) begin(info media.Call, hangUp func(media.End)) (*call, error) {
 	if err = cs.enter(c, true); err != nil {
 		cs.keepRefused(c, err)
 		return nil, err
+	}
+	// Whoever asks for a trace finds its ID beside the call's name.
+	if id := e.tracer.Begin(c.key, ask); id != "" {
+		c.log.Info("call is traced", "trace", id)
 	}
 	c.mu.Lock()
 	c.begun()
@@ -187,13 +199,13 @@ func (cs *calls) start(c *call) {
 // address under which the caller reached the server.
 func (cs *calls) open(q callRequest, base string) (callReply, error) {
 	var session atomic.Pointer[rtpfork.Session]
-	c, err := cs.begin(media.Call{
+	c, err := cs.beginTraced(media.Call{
 		ID: q.Call, Agent: q.Agent, Source: sourceRTP, Started: time.Now(), Language: q.Language, Phrases: q.Phrases,
 	}, func(end media.End) {
 		if s := session.Load(); s != nil {
 			s.HangUp(end)
 		}
-	})
+	}, trace.Ask{Demanded: q.Trace, Parent: q.parent})
 	if err != nil {
 		return callReply{}, err
 	}

@@ -33,6 +33,9 @@ type Check struct {
 	// called from a goroutine of its own, never twice at once. The words must
 	// name no caller and hold nothing that was said: anybody may read them.
 	Run func(ctx context.Context) error
+	// Advisory checks are reported, but do not make the server unready: what they
+	// look at can be waited for.
+	Advisory bool
 	// Timeout is when the context of Run ends; zero means DefaultTimeout.
 	Timeout time.Duration
 	// Keep is how long a result counts; zero: it is found out each time.
@@ -43,6 +46,8 @@ type Check struct {
 type Result struct {
 	Name string `json:"name"`
 	OK   bool   `json:"ok"`
+	// Advisory says that the server is ready without it.
+	Advisory bool `json:"advisory,omitempty"`
 	// Problem says what is wrong.
 	Problem string `json:"problem,omitempty"`
 	// At is when the check ended, MS how long it took, in milliseconds.
@@ -142,7 +147,8 @@ func (s *Set) Report(ctx context.Context) Report {
 			}
 		}
 		r.Checks[i] = s.result(c, time.Now())
-		r.Ready = r.Ready && r.Checks[i].OK
+		r.Checks[i].Advisory = c.Advisory
+		r.Ready = r.Ready && (r.Checks[i].OK || c.Advisory)
 	}
 	return r
 }

@@ -60,6 +60,12 @@ func TestReadyOnlyWhereAllIsWell(t *testing.T) {
 	if status, r = ask(); status != 200 || !r.Ready {
 		t.Errorf("mended: %d, %+v", status, r)
 	}
+	var late health.Set
+	defer late.Close()
+	add(t, &late, health.Check{Name: "records", Advisory: true, Run: func(context.Context) error { return errors.New("behind") }})
+	if r := late.Report(t.Context()); !r.Ready || r.Checks[0].OK || !r.Checks[0].Advisory || r.Problems() != "records: behind" {
+		t.Errorf("an advisory check: %+v", r)
+	}
 }
 
 func TestResultsAreKept(t *testing.T) {
