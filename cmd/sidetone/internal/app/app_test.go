@@ -92,7 +92,7 @@ func built(t *testing.T, engine maker, edit func(*config.Config)) *running {
 		edit(&cfg)
 	}
 	r := &running{logs: &logBuffer{}, client: &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}}
-	log := slog.New(slog.NewTextHandler(r.logs, nil))
+	log := slog.New(slog.NewTextHandler(r.logs, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	if r.App, err = newApp(cfg, "test", log, engine); err != nil {
 		t.Fatal(err)
 	}

@@ -81,11 +81,6 @@ func (m *metrics) gauge(name, help string, read func() float64) {
 	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "sidetone_" + name, Help: help}, read))
 }
 
-// count adds a figure that only grows and is read when it is asked for.
-func (m *metrics) count(name, help string, read func() float64) {
-	m.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "sidetone_" + name, Help: help}, read))
-}
-
 // build exports what runs, as labels of a 1.
 func (m *metrics) build(a about) {
 	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{

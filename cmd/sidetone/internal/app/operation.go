@@ -87,7 +87,7 @@ func (a *App) operate(cfg *config.Config, store *models.Store) error {
 	a.about = newAbout(a.version, usedModels(cfg), store.Models())
 	a.about.Schema = db.Schema
 	a.metrics.build(a.about)
-	a.metrics.watchStorage(a.storage)
+	a.metrics.watchDisk(a.storage.dir)
 	a.metrics.watchTracer(a.tracer)
 	check := func(name string, keep time.Duration, advisory bool, run func(context.Context) error) error {
 		return a.health.Add(health.Check{Name: name, Keep: keep, Advisory: advisory, Run: run})
@@ -95,12 +95,6 @@ func (a *App) operate(cfg *config.Config, store *models.Store) error {
 	return errors.Join(
 		check("calls", 0, false, func(context.Context) error { return a.calls.ready() }),
 		check("recognition", time.Second, false, func(context.Context) error { return a.recogniser.ready() }),
-		check("journal", time.Second, false, func(context.Context) error {
-			if h := a.storage.journal.Health(); !h.OK() {
-				return errors.New(h.Err())
-			}
-			return nil
-		}),
 		// While the records are behind the journal keeps what they lack: calls can
 		// be taken.
 		check("records", time.Second, true, func(context.Context) error { return a.storage.recordsHealth() }),
@@ -116,26 +110,10 @@ func newTracer(cfg *config.Config, version, node string, log *slog.Logger) (*tra
 	return trace.New(trace.Config{Endpoint: cfg.Tracing.Endpoint, Ratio: cfg.Tracing.Ratio, Version: version, Node: node, Log: log})
 }
 
-// watchStorage exports how what is kept fares.
-func (m *metrics) watchStorage(s *storage) {
-	m.gauge("journal_waiting_events", "Events that the journal has not acknowledged yet.", func() float64 { return float64(s.journal.Health().Waiting) })
-	m.gauge("journal_waiting_bytes", "Memory that these events take.", func() float64 { return float64(s.journal.Health().Bytes) })
-	m.gauge("journal_waiting_limit_bytes", "Memory from which on new calls are refused.", func() float64 { return float64(s.journal.Health().Limit) })
-	m.gauge("journal_waiting_oldest_seconds", "Age of the oldest of these events.", func() float64 { return s.journal.Health().Oldest.Seconds() })
-	m.gauge("journal_connected", "1 while there is a connection to NATS.", func() float64 { return one(s.journal.Health().Connected) })
-	m.count("journal_acknowledged_total", "Events durably kept.", func() float64 { return float64(s.journal.Health().Acknowledged) })
-	m.count("journal_retries_total", "Messages to the journal that were sent again.", func() float64 { return float64(s.journal.Health().Retried) })
-	m.count("journal_rejected_events_total", "Events that could not be kept at all.", func() float64 { return float64(s.journal.Health().Rejected) })
-	m.count("journal_omitted_events_total", "Events of which, for lack of space, only the number was kept.", func() float64 {
-		n := uint64(0)
-		for _, k := range s.journal.Health().Omitted {
-			n += k
-		}
-		return float64(n)
-	})
-	m.gauge("records_behind", "1 while the records cannot be written and the journal alone keeps calls.", func() float64 { return one(s.recordsHealth() != nil) })
+// watchDisk exports the space that is left.
+func (m *metrics) watchDisk(dir string) {
 	m.gauge("storage_free_bytes", "Free space on the disk of the storage folder.", func() float64 {
-		free, err := freeBytes(s.dir)
+		free, err := freeBytes(dir)
 		if err != nil {
 			return math.NaN()
 		}
@@ -145,9 +123,9 @@ func (m *metrics) watchStorage(s *storage) {
 
 // watchTracer exports what became of traces.
 func (m *metrics) watchTracer(t *trace.Tracer) {
-	m.count("trace_spans_total", "Spans that the trace collector took.", func() float64 { return float64(t.Stats().Exported) })
-	m.count("trace_spans_failed_total", "Spans that it did not take.", func() float64 { return float64(t.Stats().Failed) })
-	m.count("trace_calls_dropped_total", "Calls that were to be traced and were too many.", func() float64 { return float64(t.Stats().Dropped) })
+	m.counter("trace_spans_total", "Spans that the trace collector took.", func() float64 { return float64(t.Stats().Exported) })
+	m.counter("trace_spans_failed_total", "Spans that it did not take.", func() float64 { return float64(t.Stats().Failed) })
+	m.counter("trace_calls_dropped_total", "Calls that were to be traced and were too many.", func() float64 { return float64(t.Stats().Dropped) })
 }
 
 // ready says why no new call would be taken.
