@@ -43,6 +43,7 @@ require (
 	golang.org/x/crypto v0.58.0 // argon2id of passwords
 	golang.org/x/oauth2 v0.37.0 // code exchange of OpenID Connect, with PKCE
 	golang.org/x/sys v0.49.0 // processor features
+	golang.org/x/term v0.47.0 // passwords are typed unseen
 	golang.org/x/text v0.43.0 // Unicode normal forms
 	golang.org/x/time v0.16.0 // rate limits
 	gonum.org/v1/gonum v0.17.0 // FFT of the mel features
@@ -131,7 +132,6 @@ require (
 	go.uber.org/multierr v1.11.0 // indirect
 	golang.org/x/net v0.61.0 // indirect
 	golang.org/x/sync v0.24.0 // indirect
-	golang.org/x/term v0.47.0 // indirect
 	google.golang.org/genproto/googleapis/api v0.0.0-20261005182115-fad411399dd8 // indirect
 	google.golang.org/genproto/googleapis/rpc v0.0.0-20261005182115-fad411399dd8 // indirect
 	google.golang.org/grpc v1.84.0 // indirect

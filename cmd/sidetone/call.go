@@ -59,7 +59,8 @@ have any sample rate, as 16-bit PCM, mu-law or A-law.
 With --server the call is opened through the server's API first and ended
 afterwards: channel 1 is the agent and channel 2 the customer; in a mono file
 there is only the customer. With --to the packets go to ports that are open
-already, channel 1 to the first address and channel 2 to the second.
+already, channel 1 to the first address and channel 2 to the second. A server
+that asks who calls is shown the token (see "sidetone tokens") in SIDETONE_TOKEN.
 
 A capture of tcpdump or Wireshark (pcap, pcapng) is sent as it was captured, with
 its loss, jitter and pauses. Its legs are the RTP streams in it, in the order of
@@ -256,7 +257,13 @@ func (b *playBar) end() {
 }
 
 // callAPI is the server's API, as far as placing a call needs it.
-type callAPI struct{ calls *url.URL }
+type callAPI struct {
+	calls *url.URL
+	token string
+}
+
+// envToken holds the token that is shown to servers.
+const envToken = "SIDETONE_TOKEN"
 
 // openedCall is the answer to POST /v1/calls.
 type openedCall struct {
@@ -273,7 +280,7 @@ func newCallAPI(server string) (*callAPI, error) {
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
 		return nil, fmt.Errorf("--server %q is no address such as http://127.0.0.1:8080", server)
 	}
-	return &callAPI{calls: u.JoinPath("v1", "calls")}, nil
+	return &callAPI{calls: u.JoinPath("v1", "calls"), token: os.Getenv(envToken)}, nil
 }
 
 // callLeg is one of the request's legs.
@@ -316,6 +323,9 @@ func (a *callAPI) request(ctx context.Context, method string, u *url.URL, body [
 		return err
 	}
 	req.Header.Set("Content-Type", "application/json")
+	if a.token != "" {
+		req.Header.Set("Authorization", "Bearer "+a.token)
+	}
 	res, err := http.DefaultClient.Do(req)
 	if err != nil {
 		return fmt.Errorf("the server does not answer; is `sidetone serve` running? %w", err)

@@ -44,11 +44,14 @@ and watch. The server stays up for another call until Ctrl-C.`,
 					return err
 				}
 			}
-			a, err := start(configPath, cmd.ErrOrStderr())
+			a, err := start(configPath, cmd.ErrOrStderr(), forTrial)
 			if err != nil {
 				return err
 			}
 			if err := announce(cmd.OutOrStdout(), a, demoAgent); err != nil {
+				return err
+			}
+			if _, err := fmt.Fprintln(cmd.OutOrStdout(), "No login is required: it is a trial, and only this machine reaches it."); err != nil {
 				return err
 			}
 			ctx, cancel := context.WithCancel(cmd.Context())
@@ -79,6 +82,15 @@ and watch. The server stays up for another call until Ctrl-C.`,
 	c.Flags().DurationVar(&wait, "wait", 5*time.Second, "time before the call begins")
 	c.Flags().BoolVar(&once, "once", false, "stop when the call is over")
 	return c
+}
+
+// forTrial lets everybody in, who can only be on this machine.
+func forTrial(cfg *config.Config) error {
+	if !cfg.Server.Local() {
+		return fmt.Errorf("the demonstration lets everybody in: server.listen must be an address of this machine only, such as 127.0.0.1:8080, not %s", cfg.Server.Listen)
+	}
+	cfg.Access.Required = false
+	return nil
 }
 
 // playDemo plays the call, and again for every Enter on a terminal, until ctx

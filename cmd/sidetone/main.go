@@ -51,6 +51,6 @@ No audio leaves the machine.`,
 		SilenceErrors: true,
 		Version:       version,
 	}
-	root.AddCommand(serveCmd(), demoCmd(), callCmd(), doctorCmd(), modelsCmd(), benchCmd(), configCmd())
+	root.AddCommand(serveCmd(), demoCmd(), callCmd(), doctorCmd(), modelsCmd(), benchCmd(), configCmd(), usersCmd(), tokensCmd())
 	return root
 }

@@ -27,15 +27,20 @@ A signal to stop (SIGTERM, Ctrl-C) lets the running calls come to their ends, up
 to server.drain_limit, and takes no new ones; a second one stops at once.`,
 		Example: `  sidetone serve
   sidetone serve -c sidetone.yaml
-  curl -d '{"agent":"ann","legs":[{"role":"agent"},{"role":"customer"}]}' http://127.0.0.1:8080/v1/calls`,
+  curl -H "Authorization: Bearer $SIDETONE_TOKEN" -d '{"agent":"ann","legs":[{"role":"agent"},{"role":"customer"}]}' http://127.0.0.1:8080/v1/calls`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			a, err := start(configPath, cmd.ErrOrStderr())
+			a, err := start(configPath, cmd.ErrOrStderr(), nil)
 			if err != nil {
 				return err
 			}
 			if err := announce(cmd.OutOrStdout(), a, "NAME"); err != nil {
 				return err
+			}
+			if a.NoAccount() {
+				if _, err := fmt.Fprint(cmd.OutOrStdout(), firstAccount); err != nil {
+					return err
+				}
 			}
 			now, stop := secondSignal(cmd.Context())
 			defer stop()
@@ -71,11 +76,24 @@ func secondSignal(parent context.Context) (context.Context, context.CancelFunc) 
 	}
 }
 
-// start loads the configuration and builds the server, its ports already open.
-func start(configPath string, logTo io.Writer) (*app.App, error) {
+// firstAccount is said where logins are required and nobody could log in yet.
+const firstAccount = `
+Nobody can log in yet. In another terminal, with the same configuration:
+  sidetone users add ann --role administrator,agent      your own account
+  sidetone tokens add pbx                                a token for the PBX
+`
+
+// start loads the configuration, has it edited if need be, and builds the server,
+// its ports already open.
+func start(configPath string, logTo io.Writer, edit func(*config.Config) error) (*app.App, error) {
 	cfg, err := config.Load(configPath)
 	if err != nil {
 		return nil, err
+	}
+	if edit != nil {
+		if err = edit(&cfg); err != nil {
+			return nil, err
+		}
 	}
 	log, err := cfg.Log.Logger(logTo)
 	if err != nil {

@@ -103,6 +103,10 @@ func (p Principal) Reads(agent string) bool {
 // Knows says whether they may know that there are calls of the agent.
 func (p Principal) Knows(agent string) bool { return p.Reads(agent) || p.Has(Integrator) }
 
+// KnowsAll says whether they may know that there are calls of anybody, and of
+// nobody yet.
+func (p Principal) KnowsAll() bool { return p.Knows("") }
+
 // principalKey is the context's key of the Principal.
 type principalKey struct{}
 

@@ -311,7 +311,7 @@ func (g *Guard) denied(r *http.Request, p Principal, pattern, why string) {
 	if !g.denials.allow(limitKey(from), g.now()) {
 		return
 	}
-	g.cfg.Log.Warn("access denied", "route", pattern, "who", p.Actor(), "from", from, "why", why)
+	g.cfg.Log.Warn("access denied", "route", pattern, "who", g.actor(p), "from", from, "why", why)
 	if g.cfg.Directory == nil {
 		return
 	}

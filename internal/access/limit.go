@@ -91,6 +91,15 @@ func client(r *http.Request, proxies []netip.Prefix) (from netip.Addr, direct bo
 	return from, len(forwarded) == 0 && r.Header.Get("Forwarded") == ""
 }
 
+// From is the address that a request comes from, as far as it can be known.
+func (g *Guard) From(r *http.Request) string {
+	a, _ := client(r, g.cfg.Proxies)
+	if !a.IsValid() {
+		return ""
+	}
+	return a.String()
+}
+
 // limitKey is what addresses are limited by: one of IPv6 has a network of its own.
 func limitKey(a netip.Addr) string {
 	if a.Is6() {

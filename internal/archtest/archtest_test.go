@@ -51,6 +51,7 @@ func house() Rules {
 			"github.com/pressly/goose":       {"internal/store"},
 			"golang.org/x/crypto":            {"internal/access/password"},
 			"golang.org/x/oauth2":            {"internal/access/oidc"},
+			"golang.org/x/term":              {"cmd/sidetone"},
 			"golang.org/x/time":              {"internal/access"},
 			"github.com/coreos/go-oidc":      {"internal/access/oidc"},
 			"filippo.io/age":                 {"internal/seal"},

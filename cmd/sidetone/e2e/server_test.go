@@ -72,7 +72,7 @@ func (s *syncBuffer) String() string {
 func serve(t *testing.T, more string) *server {
 	t.Helper()
 	cfg := filepath.Join(t.TempDir(), "sidetone.yaml")
-	text := "server:\n  listen: 127.0.0.1:0\n  drain_limit: 0s\nmedia:\n  first_port: 0\n  last_port: 0\n" + more
+	text := "server:\n  listen: 127.0.0.1:0\n  drain_limit: 0s\naccess:\n  required: false\nmedia:\n  first_port: 0\n  last_port: 0\n" + more
 	if err := os.WriteFile(cfg, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -15,6 +15,7 @@ import (
 
 	"sidetone/cmd/sidetone/internal/config"
 	"sidetone/guidance/push"
+	"sidetone/internal/access"
 	"sidetone/media"
 	"sidetone/media/codec"
 	"sidetone/media/rtpfork"
@@ -205,7 +206,7 @@ func checkName(field, s string, mayBeEmpty bool) error {
 
 // routes are the server's doors.
 func (a *App) routes() http.Handler {
-	mux := http.NewServeMux()
+	mux := doors{a}
 	mux.HandleFunc("POST /v1/calls", a.postCall)
 	mux.HandleFunc("GET /v1/calls", a.listCalls)
 	mux.HandleFunc("GET /v1/calls/{call}", a.getCall)
@@ -245,11 +246,13 @@ func (a *App) routes() http.Handler {
 	})
 	mux.Handle("GET /metrics", a.metrics.handler())
 	mux.Handle(push.Route, a.hub)
-	mux.Handle("GET /", a.pane)
+	mux.Handle("GET /{$}", a.pane)
+	mux.Handle("GET /agent/{name}", a.pane)
+	mux.Handle("GET /pane/", a.pane)
 	for pattern, h := range a.sources.routes {
 		mux.Handle(pattern, h)
 	}
-	return mux
+	return a.doors
 }
 
 func (a *App) postCall(w http.ResponseWriter, r *http.Request) {
@@ -259,7 +262,7 @@ func (a *App) postCall(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	q.parent = r.Header.Get("traceparent")
-	reply, err := a.calls.open(q, "http://"+r.Host)
+	reply, err := a.calls.open(q, a.scheme()+"://"+r.Host)
 	if err != nil {
 		a.log.Warn("call refused", "call", q.Call, "agent", q.Agent, "error", err)
 		a.refuse(w, err)
@@ -290,7 +293,7 @@ func (a *App) deleteCall(w http.ResponseWriter, r *http.Request) {
 		writeError(w, unknownCall(id))
 		return
 	}
-	writeJSON(w, http.StatusOK, rec)
+	writeJSON(w, http.StatusOK, readable(access.From(r.Context()), rec))
 }
 
 // command is the body of the requests that change a running call; it may be
@@ -336,7 +339,7 @@ func (a *App) command(do func(*call, command) error) http.HandlerFunc {
 			writeError(w, err)
 			return
 		}
-		writeJSON(w, http.StatusOK, c.snapshot())
+		writeJSON(w, http.StatusOK, readable(access.From(r.Context()), c.snapshot()))
 	}
 }
 

@@ -23,6 +23,8 @@ import (
 	"sidetone/cmd/sidetone/internal/trace"
 	"sidetone/guidance/pane"
 	"sidetone/guidance/push"
+	"sidetone/internal/access"
+	"sidetone/internal/access/certs"
 	"sidetone/internal/models"
 	"sidetone/kb"
 	"sidetone/media/port"
@@ -47,6 +49,11 @@ type App struct {
 	admission  *admission
 	drainLimit time.Duration
 	pane       http.Handler
+	// guard says who gets through the doors; certs is nil without TLS.
+	guard     *access.Guard
+	doors     *access.Mux
+	certs     *certs.Certs
+	noAccount bool
 
 	recogniser *recogniser
 	listener   net.Listener
@@ -80,6 +87,9 @@ func newApp(cfg config.Config, version string, log *slog.Logger, engine maker) (
 func (a *App) build(cfg config.Config, engine maker) error {
 	var err error
 	if a.storage, err = openStorage(&cfg, a.log); err != nil {
+		return err
+	}
+	if err = a.secure(&cfg); err != nil {
 		return err
 	}
 	if a.index, err = loadKnowledge(cfg.Guidance.Knowledge); err != nil {
@@ -157,6 +167,10 @@ func (a *App) build(cfg config.Config, engine maker) error {
 	if err = a.watchStorage(); err != nil {
 		return err
 	}
+	// A plain TCP connection can show no token: it must have been announced with one.
+	if cfg.Access.Required && !cfg.Access.OpenSources {
+		cfg.Sources.AudioSocket.Announced = true
+	}
 	if a.sources, err = newSources(cfg, a.calls, pool, a.log); err != nil {
 		return err
 	}
@@ -208,7 +222,14 @@ func (a *App) watch() {
 }
 
 // URL is the address of the server's pages and its API.
-func (a *App) URL() string { return "http://" + a.listener.Addr().String() }
+func (a *App) URL() string { return a.scheme() + "://" + a.listener.Addr().String() }
+
+func (a *App) scheme() string {
+	if a.certs != nil {
+		return "https"
+	}
+	return "http"
+}
 
 // Run serves until ctx ends, then stops: no new calls, the running ones end
 // with their last words, panes are told. It returns nil after an orderly stop.
@@ -220,7 +241,14 @@ func (a *App) Run(ctx context.Context) error { return a.Serve(ctx, ctx) }
 func (a *App) Serve(ctx, now context.Context) error {
 	server := a.httpServer()
 	failed := make(chan error, 1)
-	go func() { failed <- server.Serve(a.listener) }()
+	go func() {
+		if a.certs == nil {
+			failed <- server.Serve(a.listener)
+			return
+		}
+		server.TLSConfig = a.certs.TLS()
+		failed <- server.ServeTLS(a.listener, "", "")
+	}()
 	a.log.Info("serving", "address", a.URL())
 	var err error
 	select {
@@ -277,6 +305,9 @@ func (a *App) Close() error {
 	}
 	if a.index != nil {
 		errs = append(errs, a.index.Close())
+	}
+	if a.guard != nil {
+		a.guard.Close()
 	}
 	if a.storage != nil {
 		errs = append(errs, a.storage.close(limit))

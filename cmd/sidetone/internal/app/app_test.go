@@ -88,6 +88,7 @@ func built(t *testing.T, engine maker, edit func(*config.Config)) *running {
 	cfg.Server.Listen = "127.0.0.1:0"
 	cfg.Media.FirstPort, cfg.Media.LastPort = 0, 0
 	cfg.Storage.Dir = t.TempDir()
+	cfg.Access.Required = false
 	if edit != nil {
 		edit(&cfg)
 	}

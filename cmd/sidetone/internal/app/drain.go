@@ -67,7 +67,7 @@ type drainReply struct {
 
 // drainRoutes let an administrator take the server out of service, and back, while
 // it runs.
-func (a *App) drainRoutes(mux *http.ServeMux) {
+func (a *App) drainRoutes(mux router) {
 	reply := func(w http.ResponseWriter, _ *http.Request) {
 		writeJSON(w, http.StatusOK, drainReply{a.admission.drains(), a.calls.running()})
 	}

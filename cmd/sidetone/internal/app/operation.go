@@ -146,7 +146,7 @@ func (r *recogniser) ready() error {
 }
 
 // operationRoutes are those by which the server is watched.
-func (a *App) operationRoutes(mux *http.ServeMux) {
+func (a *App) operationRoutes(mux router) {
 	// That it answers is the answer: a server that is full or draining is alive,
 	// and must not be killed for it.
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {

@@ -10,8 +10,10 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
+	"sidetone/internal/access"
 	"sidetone/internal/journal"
 	"sidetone/internal/records"
 )
@@ -153,7 +155,11 @@ func (a *App) listCalls(w http.ResponseWriter, r *http.Request) {
 		writeError(w, err)
 		return
 	}
-	reply, err := a.findCalls(r.Context(), f)
+	reply := callsReply{Calls: []records.Summary{}}
+	some, err := narrow(access.From(r.Context()), &f)
+	if err == nil && some {
+		reply, err = a.findCalls(r.Context(), f)
+	}
 	if err != nil {
 		writeError(w, err)
 		return
@@ -167,13 +173,21 @@ func (a *App) getCall(w http.ResponseWriter, r *http.Request) {
 		writeError(w, err)
 		return
 	}
-	writeJSON(w, http.StatusOK, rec)
+	if err = a.noteRead(r, rec.Key, rec.Agent); err != nil {
+		writeError(w, err)
+		return
+	}
+	writeJSON(w, http.StatusOK, readable(access.From(r.Context()), rec))
 }
 
 // getEvents tells a call as the journal has it, one event a line (NDJSON).
 func (a *App) getEvents(w http.ResponseWriter, r *http.Request) {
 	rec, err := a.record(r.Context(), r.PathValue("call"))
 	if err != nil {
+		writeError(w, err)
+		return
+	}
+	if err = a.noteRead(r, rec.Key, rec.Agent); err != nil {
 		writeError(w, err)
 		return
 	}
@@ -231,6 +245,16 @@ func (a *App) postErase(w http.ResponseWriter, r *http.Request) {
 	}
 	keys, err := a.erase(r.Context(), &q)
 	if err != nil {
+		writeError(w, err)
+		return
+	}
+	// The customer's address goes, too: the audit log names the calls.
+	detail := map[string]string{"reason": q.Reason, "calls": strings.Join(keys[:min(len(keys), 100)], ","), "count": strconv.Itoa(len(keys))}
+	what := "call.erased"
+	if q.Customer != "" {
+		what = "customer.erased"
+	}
+	if err = a.noteDone(r, what, "", true, detail); err != nil {
 		writeError(w, err)
 		return
 	}

@@ -36,10 +36,10 @@ const (
 // storage is everything that is kept: the journal, what is made of it, and who
 // did what.
 type storage struct {
-	log     *slog.Logger
-	dir     string
+	log *slog.Logger
+	dir string
 	// keys is the folder of the keys: of the audit log, and of what is sealed.
-	keys string
+	keys    string
 	node    string
 	lock    *os.File
 	journal *stream.Log
@@ -84,18 +84,14 @@ func openStorage(cfg *config.Config, log *slog.Logger) (*storage, error) {
 	if err != nil {
 		return s, fmt.Errorf("journal: %w", err)
 	}
-	url := cfg.Storage.Records
-	if url == "" {
-		url = filepath.Join(s.dir, "sidetone.db")
-	}
-	if s.store, err = store.Open(ctx, store.Config{URL: url, Log: log}); err != nil {
+	if s.store, err = store.Open(ctx, store.Config{URL: recordsURL(cfg, s.dir), Log: log}); err != nil {
 		return s, fmt.Errorf("storage.records: %w", err)
 	}
 	if s.records, err = records.New(s.store, records.Config{Log: log}); err != nil {
 		return s, err
 	}
-	s.keys = filepath.Join(s.dir, "keys")
-	if s.audit, err = audit.New(ctx, s.store, audit.Config{Dir: s.keys, Node: s.node, Log: log}); err != nil {
+	s.keys = keysDir(s.dir)
+	if s.audit, err = openAudit(ctx, s.store, s.dir, s.node, log); err != nil {
 		return s, err
 	}
 	run, cancel := context.WithCancel(context.Background())

@@ -30,6 +30,7 @@ type Config struct {
 	Storage     Storage     `yaml:"storage"`
 	Journal     Journal     `yaml:"journal"`
 	Media       Media       `yaml:"media"`
+	Access      Access      `yaml:"access"`
 	Sources     Sources     `yaml:"sources"`
 	Roles       Roles       `yaml:"roles"`
 	Models      Models      `yaml:"models"`
@@ -47,6 +48,7 @@ type Server struct {
 	DrainLimit     time.Duration `yaml:"drain_limit"`
 	// Node names the server among others; see NodeName.
 	Node string `yaml:"node"`
+	TLS  TLS    `yaml:"tls"`
 }
 
 // Media is the RTP side.
@@ -180,6 +182,7 @@ func (c *Config) Validate() error {
 		bad("media.reconnect", "%v; a time, or 0s", c.Media.Reconnect)
 	}
 	c.validateStorage(bad)
+	c.validateAccess(bad)
 	c.Sources.validate(bad)
 	if _, err := c.Roles.Rules(); err != nil {
 		bad("roles", "%v", err)
