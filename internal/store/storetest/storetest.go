@@ -219,8 +219,28 @@ func (s *Server) close() error {
 // Database makes an empty database and gives its URL.
 func (s *Server) Database(tb testing.TB) string {
 	tb.Helper()
+	return s.create(tb, "")
+}
+
+// DatabaseIn makes an empty database whose files lie in an empty folder.
+func (s *Server) DatabaseIn(tb testing.TB, dir string) string {
+	tb.Helper()
+	if os.Getuid() == 0 {
+		if err := os.Chown(dir, user, user); err != nil {
+			tb.Fatal(err)
+		}
+	}
+	space := "s" + strings.ToLower(rand.Text())
+	if err := s.sql(tb.Context(), "CREATE TABLESPACE "+space+" LOCATION '"+dir+"'"); err != nil {
+		tb.Fatal(err)
+	}
+	return s.create(tb, " TABLESPACE "+space)
+}
+
+func (s *Server) create(tb testing.TB, where string) string {
+	tb.Helper()
 	name := "t" + strings.ToLower(rand.Text())
-	if err := s.sql(tb.Context(), "CREATE DATABASE "+name); err != nil {
+	if err := s.sql(tb.Context(), "CREATE DATABASE "+name+where); err != nil {
 		tb.Fatal(err)
 	}
 	return fmt.Sprintf("postgres://sidetone@127.0.0.1:%d/%s?sslmode=disable", s.port, name)
