@@ -39,12 +39,11 @@ func (m *main) Run() int {
 	if os.Getenv(shared) != "" {
 		return m.m.Run()
 	}
-	program, err := exec.LookPath("postgres")
-	if err != nil {
+	s := &Server{bin: installed()}
+	if s.bin == "" {
 		return m.m.Run()
 	}
-	s := &Server{program: program}
-	err = s.start(context.Background())
+	err := s.start(context.Background())
 	if err == nil {
 		err = os.Setenv(shared, strconv.Itoa(s.port))
 	}
@@ -85,7 +84,7 @@ func Postgres(tb testing.TB) string {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	return (&Server{port: n}).Database(tb)
+	return (&Server{bin: installed(), port: n}).Database(tb)
 }
 
 // Open opens a database until the test's end.
@@ -105,10 +104,26 @@ func Open(tb testing.TB, url string) *store.DB {
 
 // Server is a PostgreSQL server.
 type Server struct {
-	dir, program string
-	port         int
-	cmd          *exec.Cmd
-	log          bytes.Buffer
+	// bin is where its programs lie, dir where its data.
+	bin, dir string
+	port     int
+	cmd      *exec.Cmd
+	log      bytes.Buffer
+}
+
+// installed is the folder of PostgreSQL's programs, or empty: Debian keeps them
+// off the PATH.
+func installed() string {
+	if p, err := exec.LookPath("postgres"); err == nil {
+		if p, err = filepath.EvalSymlinks(p); err == nil {
+			return filepath.Dir(p)
+		}
+	}
+	found, err := filepath.Glob("/usr/lib/postgresql/*/bin/postgres")
+	if err != nil || len(found) == 0 {
+		return ""
+	}
+	return filepath.Dir(found[len(found)-1])
 }
 
 // user is who runs the server where the test runs as root, which PostgreSQL
@@ -119,7 +134,10 @@ const user = 65534
 // test's end. Without PostgreSQL the test is skipped; in CI it fails.
 func Start(tb testing.TB) *Server {
 	tb.Helper()
-	s := &Server{program: needs.Program(tb, "postgres")}
+	s := &Server{bin: installed()}
+	if s.bin == "" {
+		needs.Program(tb, "postgres")
+	}
 	tb.Cleanup(func() {
 		if err := s.close(); err != nil {
 			tb.Error(err)
@@ -142,11 +160,7 @@ func (s *Server) start(ctx context.Context) error {
 			return err
 		}
 	}
-	initdb, err := exec.LookPath("initdb")
-	if err != nil {
-		return err
-	}
-	cmd := s.command(initdb, "-D", s.dir+"/data", "-U", "sidetone", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync")
+	cmd := s.command("initdb", "-D", s.dir+"/data", "-U", "sidetone", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("initdb: %w\n%s", err, out)
 	}
@@ -167,7 +181,7 @@ func (s *Server) Restart(tb testing.TB) {
 func (s *Server) run(ctx context.Context) error {
 	// What a killed process has written the system keeps, so nothing waits for the
 	// disk.
-	s.cmd = s.command(s.program, "-D", s.dir+"/data", "-h", "127.0.0.1", "-p", strconv.Itoa(s.port), "-k", "",
+	s.cmd = s.command("postgres", "-D", s.dir+"/data", "-h", "127.0.0.1", "-p", strconv.Itoa(s.port), "-k", "",
 		"-c", "fsync=off", "-c", "shared_buffers=16MB", "-c", "max_connections=60")
 	s.cmd.Stdout, s.cmd.Stderr = &s.log, &s.log
 	if err := s.cmd.Start(); err != nil {
@@ -247,7 +261,7 @@ func (s *Server) create(tb testing.TB, where string) string {
 }
 
 func (s *Server) sql(ctx context.Context, query string) error {
-	out, err := exec.CommandContext(ctx, "psql", "-X", "-q", "-h", "127.0.0.1", "-p", strconv.Itoa(s.port), "-U", "sidetone", "-d", "postgres", "-c", query).CombinedOutput()
+	out, err := exec.CommandContext(ctx, filepath.Join(s.bin, "psql"), "-X", "-q", "-h", "127.0.0.1", "-p", strconv.Itoa(s.port), "-U", "sidetone", "-d", "postgres", "-c", query).CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("psql: %w: %s", err, strings.TrimSpace(string(out)))
 	}
@@ -256,7 +270,7 @@ func (s *Server) sql(ctx context.Context, query string) error {
 
 // command runs in a process group of its own and never as root.
 func (s *Server) command(program string, args ...string) *exec.Cmd {
-	cmd := exec.Command(program, args...) //nolint:noctx // the server outlives calls; Kill ends it
+	cmd := exec.Command(filepath.Join(s.bin, program), args...) //nolint:noctx // the server outlives calls; Kill ends it
 	cmd.Dir = s.dir
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if os.Getuid() == 0 {
