@@ -8,6 +8,12 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+	"time"
+)
+
+const (
+	lockTries = 50
+	lockPause = 100 * time.Millisecond
 )
 
 // lockDir keeps other servers out of a storage folder until the file is closed.
@@ -16,7 +22,13 @@ func lockDir(dir string) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+	err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+	// A server that was killed a moment ago may not be quite gone.
+	for tries := 0; err != nil && tries < lockTries; tries++ {
+		time.Sleep(lockPause)
+		err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+	}
+	if err != nil {
 		var by [20]byte
 		n, _ := f.Read(by[:]) // a lock without a number is no worse
 		f.Close()
