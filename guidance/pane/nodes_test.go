@@ -105,6 +105,7 @@ func showAway(p *page, banner, state string) {
 	p.wait(`!document.querySelector("#away").hidden`)
 	same(p, `document.querySelector("#away").textContent`, banner)
 	same(p, `document.querySelector("#call-state").textContent`, state)
+	same(p, `document.querySelectorAll("#legs [data-state=live]").length`, 0)
 	same(p, contrast, "")
 }
 

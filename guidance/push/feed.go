@@ -385,9 +385,9 @@ func checkRemote(c *Call, node, agent string) error {
 // mirror makes a call of another server's view of it.
 func mirror(f *feed, v callView, skew time.Duration, cfg Config) *call {
 	c := &call{info: v.Call, feed: f, began: v.Started, ended: v.Ended, earlier: v.Earlier}
-	c.info.Started = v.Started.Add(-skew)
+	c.info.Started = shift(v.Started, skew)
 	if c.ended != nil {
-		c.ended.At = c.ended.At.Add(-skew)
+		c.ended.At = shift(c.ended.At, skew)
 	}
 	for _, u := range v.Utterances {
 		c.put(u, cfg.History)
@@ -400,11 +400,20 @@ func mirror(f *feed, v callView, skew time.Duration, cfg Config) *call {
 	return c
 }
 
-// shifted puts a card's times on our clock.
+// shift puts a time of a server's clock on ours. What cannot be written any more
+// stays as it is.
+func shift(t time.Time, skew time.Duration) time.Time {
+	if ours := t.Add(-skew); ours.Year() > 1 && ours.Year() < 9999 {
+		return ours
+	}
+	return t
+}
+
+// shifted does so with a card's times.
 func shifted(g guidance.Card, skew time.Duration) guidance.Card {
-	g.Born = g.Born.Add(-skew)
+	g.Born = shift(g.Born, skew)
 	if !g.Expires.IsZero() {
-		g.Expires = g.Expires.Add(-skew)
+		g.Expires = shift(g.Expires, skew)
 	}
 	return g
 }
@@ -467,7 +476,7 @@ func (h *Hub) follow(r *room, f *feed, agent string, body []byte, skew time.Dura
 		})
 	case "call_ended":
 		return apply(body, func(m callEnded) error {
-			m.At = m.At.Add(-skew)
+			m.At = shift(m.At, skew)
 			return f.change(m.Call, func(c *call) { h.followEnd(r, f, c, m) })
 		})
 	}
@@ -486,7 +495,7 @@ func apply[M any](body []byte, do func(M) error) error {
 func (h *Hub) followStart(r *room, f *feed, m callStarted, skew time.Duration) {
 	f.calls = slices.DeleteFunc(f.calls, func(o *call) bool { return o.ended != nil || o.info.ID == m.Call.ID })
 	c := &call{info: m.Call, feed: f, began: m.Call.Started}
-	c.info.Started = c.began.Add(-skew)
+	c.info.Started = shift(c.began, skew)
 	f.calls = append(f.calls, c)
 	if r.rank() {
 		h.resync(r)

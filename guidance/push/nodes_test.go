@@ -1,6 +1,7 @@
 package push
 
 import (
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"strings"
@@ -649,4 +650,106 @@ func eventually(t *testing.T, what string, f func() bool, shown func() string) {
 			t.Fatalf("%s: in vain; it shows\n%s", what, shown())
 		}
 	}
+}
+
+// watched makes a hub whose agent "a" is watched by so many panes elsewhere.
+func watched(b testing.TB, bus bool, elsewhere int) *Hub {
+	b.Helper()
+	cfg := Config{}
+	w := newWire()
+	if bus {
+		cfg.Bus, cfg.Node = &port{w: w, node: "a"}, "a"
+	}
+	h, err := New(cfg)
+	if err != nil {
+		b.Fatal(err)
+	}
+	if err := h.CallStarted(Call{ID: "c", Agent: "a"}); err != nil {
+		b.Fatal(err)
+	}
+	stop := []*Hub{h}
+	for i := range elsewhere {
+		name := fmt.Sprint("b", i)
+		other, err := New(Config{Bus: &port{w: w, node: name}, Node: name})
+		if err != nil {
+			b.Fatal(err)
+		}
+		other.enter("a")
+		stop = append(stop, other)
+		for !visibleIn(other) {
+			time.Sleep(time.Millisecond)
+		}
+	}
+	b.Cleanup(func() {
+		for i, o := range stop {
+			if i > 0 {
+				o.leave("a")
+			}
+			if err := o.Close(context.Background()); err != nil {
+				b.Error(err)
+			}
+		}
+	})
+	return h
+}
+
+func visibleIn(h *Hub) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.rooms["a"].visible("c") != nil
+}
+
+// TestUtteranceDoesNotAllocate says that a bus costs nothing while nobody watches
+// the agent elsewhere.
+func TestUtteranceDoesNotAllocate(t *testing.T) {
+	for _, bus := range []bool{false, true} {
+		h := watched(t, bus, 0)
+		h.mu.Lock()
+		h.rooms["a"].panes[newPane(h, "a", nil)] = struct{}{}
+		h.mu.Unlock()
+		u := say(1, 0, false, strings.Repeat("word ", 20))
+		if n := testing.AllocsPerRun(200, func() { u.Revision++; h.Utterance("c", u) }); n != 0 {
+			t.Errorf("bus %t: %v allocations for a partial", bus, n)
+		}
+	}
+}
+
+// BenchmarkUtteranceElsewhere is one partial to a pane of another server, through
+// the bus and into that server's mirror of the call; the first two have no such
+// pane. Partials that overtake each other on the way cost nothing more.
+func BenchmarkUtteranceElsewhere(b *testing.B) {
+	for _, c := range []struct {
+		name      string
+		bus       bool
+		elsewhere int
+	}{{"alone", false, 0}, {"nobody", true, 0}, {"one", true, 1}} {
+		b.Run(c.name, func(b *testing.B) {
+			h := watched(b, c.bus, c.elsewhere)
+			u := say(1, 0, false, strings.Repeat("word ", 20))
+			b.ReportAllocs()
+			for b.Loop() {
+				u.Revision++
+				h.Utterance("c", u)
+			}
+		})
+	}
+	// Each is waited for, so that none overtakes another.
+	b.Run("one each", func(b *testing.B) {
+		h := watched(b, true, 1)
+		u := say(1, 0, false, strings.Repeat("word ", 20))
+		b.ReportAllocs()
+		for b.Loop() {
+			u.Revision++
+			h.Utterance("c", u)
+			for h.waits() {
+				time.Sleep(time.Microsecond)
+			}
+		}
+	})
+}
+
+func (h *Hub) waits() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.rooms["a"].out.queued
 }

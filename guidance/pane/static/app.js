@@ -223,7 +223,7 @@ function state() {
   $("away").textContent = gone ? has("away_" + call.away) ? t("away_" + call.away) : t("away_fork") : "";
   doubt(call && !call.ended && !call.settled ? call : null);
   arrange($("legs"), []);
-  if (call && !call.ended) $("legs").append(...call.legs.map(chip));
+  if (call && !call.ended) $("legs").append(...call.legs.map((l) => chip(call.away && l.state === "live" ? { ...l, state: "waiting" } : l)));
   $("over").hidden = !call?.ended;
   $("over").textContent = call?.ended ? verdictOf(call) : "";
   connection();
