@@ -84,7 +84,7 @@ func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	conn, err := h.upgrader.Upgrade(w, r, nil)
 	if err != nil {
 		h.refused.Add(1)
-		h.cfg.Log.Warn("push: no WebSocket", "agent", agent, "err", err)
+		h.cfg.Log.Warn("push: no WebSocket", "err", err)
 		return
 	}
 	newPane(h, agent, conn).run()
@@ -194,7 +194,7 @@ func (p *pane) run() {
 	p.close(websocket.CloseNormalClosure, "")
 	p.cut()
 	workers.Wait()
-	h.cfg.Log.Debug("push: pane left", "agent", p.agent, "err", err)
+	h.cfg.Log.Debug("push: pane left", "err", err)
 }
 
 // send queues a message. It never waits: a pane whose queue is full is closed.
@@ -208,7 +208,7 @@ func (p *pane) send(m any) {
 	p.mu.Unlock()
 	if !room {
 		p.hub.slow.Add(1)
-		p.hub.cfg.Log.Warn("push: pane does not read, closing it", "agent", p.agent, "queued", p.hub.cfg.Queue)
+		p.hub.cfg.Log.Warn("push: pane does not read, closing it", "queued", p.hub.cfg.Queue)
 		p.close(websocket.CloseTryAgainLater, "pane does not read")
 		return
 	}
@@ -455,7 +455,7 @@ func (p *pane) mistake(e problem, now time.Time) {
 		p.mu.Unlock()
 		if first {
 			p.hub.abusive.Add(1)
-			p.hub.cfg.Log.Warn("push: pane sends nonsense, closing it", "agent", p.agent, "last", e.Text)
+			p.hub.cfg.Log.Warn("push: pane sends nonsense, closing it", "last", e.Text)
 		}
 		p.close(websocket.ClosePolicyViolation, "too many bad messages")
 		return

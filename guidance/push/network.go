@@ -202,7 +202,7 @@ func (n *network) publishOne() bool {
 func (n *network) publishParts(e envelope, to []string, b []byte) {
 	e.Parts = (len(b) + partBytes - 1) / partBytes
 	if e.Parts > maxParts {
-		n.hub.cfg.Log.Error("push: a snapshot is too long for other servers", "agent", e.Agent, "bytes", len(b))
+		n.hub.cfg.Log.Error("push: a snapshot is too long for other servers", "bytes", len(b))
 		return
 	}
 	for _, node := range to {

@@ -194,7 +194,7 @@ func (p *pane) searchOne(q query) {
 	case q.ctx.Err() != nil:
 		// A later query or the end of the pane: nobody waits for this answer.
 	case err != nil:
-		p.hub.cfg.Log.Error("push: search", "agent", p.agent, "err", err)
+		p.hub.cfg.Log.Error("push: search", "err", err)
 		p.answer(problem{Code: "search_failed", About: q.Type, ID: q.ID, Text: "the search failed; try again"})
 	default:
 		if rs == nil {

@@ -264,7 +264,7 @@ func (a *App) postCall(w http.ResponseWriter, r *http.Request) {
 	q.parent = r.Header.Get("traceparent")
 	reply, err := a.calls.open(q, a.scheme()+"://"+r.Host)
 	if err != nil {
-		a.log.Warn("call refused", "call", q.Call, "agent", q.Agent, "error", err)
+		a.log.Warn("call refused", "call", q.Call, "error", err)
 		a.refuse(w, err)
 		return
 	}

@@ -116,14 +116,14 @@ func (c *call) run() {
 	c.env.journal.DropOpen(c.key)
 	c.env.hub.CallEnded(c.info.ID, c.rec.State, c.rec.Reason, *c.rec.Ended)
 	c.env.metrics.calls.WithLabelValues(c.rec.State).Inc()
-	c.log.Info("call over", "state", c.rec.State, "reason", c.rec.Reason,
+	c.log.Info("call over", "state", c.rec.State,
 		"duration", c.rec.Ended.Sub(c.rec.Started).Round(time.Millisecond), "cards", len(c.rec.Cards))
 }
 
 func (c *call) legEnded(l *leg, e media.End, s media.LegStats) {
 	dropped := l.queue.Dropped()
 	c.env.metrics.leg(s, dropped)
-	l.log().Info("leg over", "state", e.State, "reason", e.Reason, "packets", s.Received, "lost", s.Lost,
+	l.log().Info("leg over", "state", e.State, "packets", s.Received, "lost", s.Lost,
 		"late", s.Late, "invalid", s.Invalid, "foreign", s.Foreign, "dropped_frames", dropped)
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -136,7 +136,7 @@ func (cs *calls) beginTraced(info media.Call, hangUp func(media.End), ask trace.
 		c.present(c.info.Agent)
 	}
 	c.mu.Unlock()
-	c.log.Info("call begins", "source", info.Source, "agent", info.Agent)
+	c.log.Info("call begins", "source", info.Source)
 	cs.start(c)
 	return c, nil
 }
@@ -429,7 +429,7 @@ func (cs *calls) Painted(p push.Painted) {
 // Acted implements push.Listener.
 func (cs *calls) Acted(a push.Acted) {
 	cs.env.metrics.cardActions.WithLabelValues(string(a.State)).Inc()
-	cs.env.log.Info("card answered", "call", a.Card.Call, "card", a.Card.ID, "action", a.State, "agent", a.Agent)
+	cs.env.log.Info("card answered", "call", a.Card.Call, "card", a.Card.ID, "action", a.State)
 	if c := cs.find(a.Card.Call); c != nil {
 		c.feedback(a.Agent, a.Card.ID, a.State)
 	}

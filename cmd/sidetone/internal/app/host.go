@@ -115,8 +115,9 @@ func (c *call) decide() {
 		}
 		if !slices.Equal(l.known, known[i]) {
 			l.known = known[i]
-			for _, what := range known[i] {
-				l.log().Warn("the leg's role is in doubt", "role", info.Role, "because", info.RoleReason, "against", what)
+			// The record tells the reasons, which may name people; the log does not.
+			if len(known[i]) > 0 {
+				l.log().Warn("the leg's role is in doubt", "role", info.Role, "conflicts", len(known[i]))
 			}
 		}
 		l.conflicts = d.Conflicts
@@ -177,11 +178,11 @@ func (c *call) present(agent string) {
 		err = hub.CallStarted(shown)
 	}
 	if err != nil {
-		c.log.Error("showing the call", "agent", agent, "error", err)
+		c.log.Error("showing the call", "error", err)
 		return
 	}
 	if c.info.Agent != "" && c.info.Agent != agent {
-		c.log.Info("another agent has the call", "from", c.info.Agent, "to", agent)
+		c.log.Info("another agent has the call")
 	}
 	c.shown, c.info.Agent = true, agent
 	if c.rec.Agent != agent {
@@ -345,7 +346,7 @@ func (c *call) fix(l *leg, role media.Role, reason string) {
 	info.Role, info.RoleReason = role, reason
 	l.info.Store(&info)
 	l.fixed = true
-	l.log().Info("role set", "role", role, "reason", reason)
+	l.log().Info("role set", "role", role)
 	// The agent's pane stays where it is: the person at it has not changed.
 	named := c.named
 	c.named = true
@@ -361,7 +362,7 @@ func (c *call) Pause(reason string) {
 		return
 	}
 	c.emit(journal.CallPaused, journal.Pause{MS: c.now(), Reason: reason})
-	c.log.Info("paused: nothing is heard", "reason", reason)
+	c.log.Info("paused: nothing is heard")
 	if c.shown {
 		c.env.hub.Paused(c.info.ID, reason)
 	}
@@ -380,7 +381,7 @@ func (c *call) resume(reason string) {
 		return
 	}
 	c.emit(journal.CallResumed, journal.Pause{MS: c.now(), Reason: reason})
-	c.log.Info("resumed", "reason", reason)
+	c.log.Info("resumed")
 	if c.shown {
 		c.env.hub.Paused(c.info.ID, "")
 	}

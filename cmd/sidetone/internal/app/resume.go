@@ -40,7 +40,7 @@ func (c *call) suspend(e media.End) bool {
 		c.env.hub.Away(c.info.ID, push.AwayFork)
 	}
 	c.mu.Unlock()
-	c.log.Warn("the fork was lost; the call waits for it", "reason", e.Reason, "for", window)
+	c.log.Warn("the fork was lost; the call waits for it", "for", window)
 	c.endLegs(e)
 	return true
 }
