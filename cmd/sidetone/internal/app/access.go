@@ -168,6 +168,7 @@ func rules(cfg *config.Config) map[string]access.Rule {
 		"GET /v1/calls/{call}/events":        is(agent, supervisor, security, administrator),
 		"POST /v1/erase":                     is(security, administrator),
 		"GET /v1/recognition":                everybody,
+		"GET /v1/nodes":                      is(administrator, moni),
 		"GET /v1/drain":                      is(administrator, moni),
 		"POST /v1/drain":                     is(administrator),
 		"DELETE /v1/drain":                   is(administrator),

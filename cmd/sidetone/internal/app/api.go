@@ -212,6 +212,7 @@ func (a *App) routes() http.Handler {
 	mux.HandleFunc("GET /v1/calls/{call}", a.getCall)
 	mux.HandleFunc("GET /v1/calls/{call}/events", a.getEvents)
 	mux.HandleFunc("POST /v1/erase", a.postErase)
+	mux.HandleFunc("GET /v1/nodes", a.getNodes)
 	mux.HandleFunc("DELETE /v1/calls/{call}", a.deleteCall)
 	mux.HandleFunc("POST /v1/calls/{call}/legs", a.postLeg)
 	mux.HandleFunc("DELETE /v1/calls/{call}/legs/{leg}", a.deleteLeg)

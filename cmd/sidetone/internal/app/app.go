@@ -249,6 +249,7 @@ func (a *App) Serve(ctx, now context.Context) error {
 		server.TLSConfig = a.certs.TLS()
 		failed <- server.ServeTLS(a.listener, "", "")
 	}()
+	a.announce()
 	a.log.Info("serving", "address", a.URL())
 	var err error
 	select {

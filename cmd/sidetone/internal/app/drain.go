@@ -22,6 +22,7 @@ func (a *App) drain(on bool) {
 	a.log.Info("draining", "on", on, "calls", a.calls.running())
 	a.sources.drain(on)
 	a.hub.Draining(on)
+	a.announce()
 }
 
 // finish lets the running calls come to their ends, until now ends or the time
