@@ -185,7 +185,7 @@ func (l *Log) Nodes(ctx context.Context) ([]Node, error) {
 	return all, nil
 }
 
-// tend renews this node's lease and repairs what the pump found broken.
+// tend renews this node's lease.
 func (l *Log) tend() {
 	defer l.wg.Done()
 	tick := time.NewTicker(l.cfg.Lease / 3)
@@ -196,8 +196,6 @@ func (l *Log) tend() {
 			l.renew()
 		case <-l.beat:
 			l.renew()
-		case <-l.mend:
-			l.repair()
 		case <-l.ctx.Done():
 			l.resign()
 			return
@@ -239,26 +237,48 @@ func (l *Log) resign() {
 	}
 }
 
-// repair turns JetStream on again where a full disk has turned it off, and makes
-// again what is missing.
-func (l *Log) repair() {
-	ctx, cancel := context.WithTimeout(l.ctx, ackWait)
-	defer cancel()
-	if l.srv != nil {
-		if err := l.srv.revive(); err != nil {
-			l.cfg.Log.Warn("journal: the embedded server", "err", err)
+// mender repairs what the pump found broken, less and less often where that does
+// not help.
+func (l *Log) mender() {
+	defer l.wg.Done()
+	pause := time.Second
+	for {
+		select {
+		case <-l.mend:
+		case <-l.ctx.Done():
 			return
 		}
-	}
-	if l.nc.IsConnected() {
-		if err := l.make(ctx); err != nil {
+		tried, err := l.repair()
+		if err != nil && l.ctx.Err() == nil {
 			l.mu.Lock()
 			l.trouble(err, time.Now())
 			l.mu.Unlock()
 		}
+		if tried {
+			pause = min(2*pause, 30*time.Second)
+		} else {
+			pause = time.Second
+		}
+		select {
+		case <-time.After(pause):
+		case <-l.ctx.Done():
+			return
+		}
 	}
-	select {
-	case <-time.After(time.Second):
-	case <-l.ctx.Done():
+}
+
+// repair starts the embedded server again where a full disk has stopped it, and
+// makes again what is missing.
+func (l *Log) repair() (revived bool, err error) {
+	ctx, cancel := context.WithTimeout(l.ctx, l.cfg.ackWait)
+	defer cancel()
+	if l.srv != nil {
+		if revived, err = l.srv.revive(); err != nil {
+			return revived, err
+		}
 	}
+	if !l.nc.IsConnected() {
+		return revived, nil
+	}
+	return revived, l.make(ctx, false)
 }

@@ -19,11 +19,6 @@ const (
 	// maxFlights and maxMessage bound what is under way: messages, bytes of each.
 	maxFlights = 256
 	maxMessage = 128 << 10
-	// ackWait is how long an acknowledgement may take before the message is sent
-	// again; disks stall for seconds.
-	ackWait = 5 * time.Second
-	// memory is for how long the server knows the ids of messages.
-	memory = 2 * time.Minute
 	// firstPause doubles with every failure in a row up to lastPause.
 	firstPause = 100 * time.Millisecond
 	lastPause  = 5 * time.Second
@@ -60,7 +55,6 @@ type pump struct {
 	nextID  uint64
 	pause   time.Duration
 	scratch []item
-	lanes   []*lane
 	// blocked says why nothing may be sent just now.
 	blocked error
 	looked  time.Time
@@ -106,78 +100,78 @@ func (p *pump) hurry() {
 	p.late(time.Now())
 }
 
-// look checks that the embedded server's disk has space.
+// look checks once a second that the embedded server can write. One that cannot does
+// not always say so.
 func (p *pump) look(now time.Time) {
 	if p.srv == nil || now.Sub(p.looked) < time.Second {
 		return
 	}
 	p.looked = now
-	err := p.srv.space()
-	if (err == nil) != (p.blocked == nil) {
-		p.blocked = err
-		if err != nil {
-			p.failed(err, now)
-		} else {
-			p.mu.Lock()
-			p.retryNow = true
-			p.mu.Unlock()
-			p.signal(p.wake)
-		}
-	}
-	if err != nil {
+	was := p.blocked
+	p.blocked = p.srv.sick()
+	switch {
+	case p.blocked != nil:
+		p.failed(p.blocked, now)
+	case was != nil:
 		p.mu.Lock()
-		p.trouble(err, now)
+		p.retryNow = true
+		if p.events == 0 {
+			p.ailing = time.Time{}
+		}
 		p.mu.Unlock()
+		p.signal(p.wake)
 	}
 }
 
 // launch sends what is ready, as far as there is room.
 func (p *pump) launch(now time.Time) {
-	if p.blocked != nil {
-		return
-	}
-	p.mu.Lock()
-	room := maxFlights - len(p.flights)
-	n := min(room, len(p.ready))
-	p.lanes = append(p.lanes[:0], p.ready[:n]...)
-	p.ready = slices.Delete(p.ready, 0, n)
-	for _, n := range p.lanes {
+	for p.blocked == nil && len(p.flights) < maxFlights {
+		p.mu.Lock()
+		if len(p.ready) == 0 {
+			p.mu.Unlock()
+			return
+		}
+		n := p.ready[0]
+		p.ready = slices.Delete(p.ready, 0, 1)
 		n.flight = &flight{lane: n}
-	}
-	p.mu.Unlock()
-	for _, n := range p.lanes {
-		p.depart(n, now)
+		p.load(n)
+		rev, known := p.held[n.key]
+		p.mu.Unlock()
+		p.depart(n.flight, rev, known, now)
 	}
 }
 
-// depart makes a message of the head of a lane and sends it.
-func (p *pump) depart(n *lane, now time.Time) {
-	f := n.flight
-	p.mu.Lock()
-	head := &n.items[n.head]
-	f.act, f.open, f.count = head.act, head.open, 1
-	p.scratch = append(p.scratch[:0], *head)
-	if f.act == keep {
-		size := head.size()
-		for _, it := range n.items[n.head+1:] {
-			if size += it.size(); it.act != keep || size > maxMessage {
-				break
-			}
-			p.scratch = append(p.scratch, it)
-			f.count++
+// load takes the head of a lane: events as far as they fit into a message, or one
+// item of another kind. Log.mu is held.
+func (p *pump) load(n *lane) {
+	f, size := n.flight, int64(0)
+	f.act, f.open, f.count = n.items[n.head].act, n.items[n.head].open, 0
+	p.scratch = p.scratch[:0]
+	for _, it := range n.items[n.head:] {
+		size += it.size()
+		if f.count > 0 && (f.act != keep || it.act != keep || size > maxMessage) {
+			break
 		}
+		p.scratch = append(p.scratch, it)
+		f.count++
 	}
-	rev, known := p.held[n.key]
-	p.mu.Unlock()
+}
+
+// depart makes the message of what was loaded and sends it.
+func (p *pump) depart(f *flight, rev uint64, known bool, now time.Time) {
 	var err error
 	switch f.act {
 	case keep:
-		f.msg, f.count, err = eventsMessage(p.names.events, p.scratch)
-		f.last = p.scratch[f.count-1].event.N
+		var count int
+		f.msg, count, err = eventsMessage(p.names.events, p.scratch)
+		f.last = p.scratch[count-1].event.N
+		p.mu.Lock()
+		f.count = count
+		p.mu.Unlock()
 	case hold:
-		f.msg, err = holdMessage(p.names.open(n.key), f.open, rev)
+		f.msg, err = holdMessage(p.names.open(f.lane.key), f.open, rev)
 	default:
-		f.msg = dropMessage(p.names.open(n.key), rev)
+		f.msg = dropMessage(p.names.open(f.lane.key), rev)
 		f.asking = !known
 	}
 	clear(p.scratch)
@@ -185,7 +179,7 @@ func (p *pump) depart(n *lane, now time.Time) {
 	f.id, f.since = p.nextID, now
 	p.flights[f.id] = f
 	if err != nil {
-		p.hopeless(f, err)
+		p.hopeless(f, err, now)
 		return
 	}
 	p.send(f, now)
@@ -195,7 +189,7 @@ func (p *pump) depart(n *lane, now time.Time) {
 func (p *pump) send(f *flight, now time.Time) {
 	f.due, f.sent = time.Time{}, now
 	m := f.msg
-	if !f.asking && f.act == keep && now.Sub(f.since) > memory/2 {
+	if !f.asking && f.act == keep && now.Sub(f.since) > p.cfg.memory/2 {
 		f.asking = true
 	}
 	if f.asking {
@@ -209,7 +203,7 @@ func (p *pump) send(f *flight, now time.Time) {
 	err := p.nc.PublishMsg(m)
 	switch {
 	case errors.Is(err, nats.ErrMaxPayload):
-		p.hopeless(f, err)
+		p.hopeless(f, err, now)
 	case err != nil:
 		p.retry(f, fmt.Errorf("NATS at %s: %w", p.where(), err), now)
 	}
@@ -244,8 +238,8 @@ func (p *pump) late(now time.Time) {
 	again := uint64(0)
 	for _, f := range p.flights {
 		switch {
-		case f.due.IsZero() && now.Sub(f.sent) > ackWait:
-			p.retry(f, fmt.Errorf("NATS at %s has not acknowledged within %v", p.where(), ackWait), now)
+		case f.due.IsZero() && now.Sub(f.sent) > p.cfg.ackWait:
+			p.retry(f, fmt.Errorf("NATS at %s has not acknowledged within %v", p.where(), p.cfg.ackWait), now)
 		case !f.due.IsZero() && !now.Before(f.due):
 			again++
 			p.send(f, now)
@@ -386,20 +380,22 @@ func (p *pump) landed(f *flight) {
 	p.mu.Unlock()
 }
 
-// hopeless gives up the body of an event that can never be stored, or an open call.
-func (p *pump) hopeless(f *flight, err error) {
+// hopeless gives up the body of an event that can never be stored, or what was said
+// of an open call.
+func (p *pump) hopeless(f *flight, err error, now time.Time) {
 	p.refuse(fmt.Errorf("%s of call %s: %w", [...]string{"an event", "the open call", "the end"}[f.act], f.lane.key, err))
 	if f.act != keep || f.bare {
 		p.landed(f)
 		return
 	}
+	delete(p.flights, f.id)
+	f.bare = true
 	p.mu.Lock()
 	it := &f.lane.items[f.lane.head]
 	p.bytes -= it.size()
 	it.event.Kind, it.event.Body = Omitted, p.body(it.event.Kind)
 	p.bytes += it.size()
+	p.load(f.lane)
 	p.mu.Unlock()
-	delete(p.flights, f.id)
-	f.bare = true
-	p.depart(f.lane, time.Now())
+	p.depart(f, 0, false, now)
 }

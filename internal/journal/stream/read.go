@@ -147,6 +147,10 @@ func (l *Log) consume(ctx context.Context, name string, batch int, fn func([]jou
 	if err != nil {
 		return false, explain(err)
 	}
+	if last := s.CachedInfo().State.LastSeq; at.Seq > last {
+		l.cfg.Log.Warn("journal: the stream is older than what was consumed of it: all is consumed again", "name", name, "consumed", at.Seq, "last", last)
+		at.Seq = 0
+	}
 	it, err := l.follow(ctx, s, l.names.events+"*", at.Seq+1)
 	if err != nil {
 		return false, explain(err)
@@ -205,32 +209,51 @@ func (l *Log) deliver(ctx context.Context, name string, events []journal.Event, 
 	}
 }
 
-// Erase removes all stored events of a call, after those that wait. What the
-// embedded server or NATS wrote is overwritten with random bytes before it is
-// removed; copies below that (a disk's spare blocks, backups, snapshots of the file
-// system) are out of its reach.
+// Erase removes all events of a call, stored or not. The call should be over: what
+// is appended later is stored, and stands alone. What NATS wrote to its files is
+// overwritten with random bytes; copies below and beside them (a disk's spare
+// blocks, file-system snapshots, backups) are out of its reach. The entry of an open
+// call goes with DropOpen, and is not overwritten but compacted away by NATS.
 func (l *Log) Erase(ctx context.Context, key string) error {
 	if !journal.ValidKey(key) {
 		return fmt.Errorf("journal: %.80q can be no call's key", key)
 	}
 	fail := func(err error) error { return fmt.Errorf("journal: erasing call %s: %w", key, explain(err)) }
-	if err := l.Flush(ctx); err != nil {
-		return fail(err)
-	}
 	s, err := l.js.Stream(ctx, l.names.stream)
 	if err != nil {
 		return fail(err)
 	}
+	for {
+		l.mu.Lock()
+		underWay := l.discard(key)
+		l.mu.Unlock()
+		if err := l.erase(ctx, s, key); err != nil {
+			return fail(err)
+		}
+		if !underWay {
+			return nil
+		}
+		select {
+		case <-time.After(10 * time.Millisecond):
+		case <-ctx.Done():
+			return fail(fmt.Errorf("some of its events are still under way: %w", ctx.Err()))
+		}
+	}
+}
+
+// erase removes what is stored of a call, the last first: what is left when it fails
+// still has its beginning.
+func (l *Log) erase(ctx context.Context, s jetstream.Stream, key string) error {
 	for {
 		m, err := s.GetLastMsgForSubject(ctx, l.names.events+key)
 		if errors.Is(err, jetstream.ErrMsgNotFound) {
 			return nil
 		}
 		if err != nil {
-			return fail(err)
+			return err
 		}
 		if err := s.SecureDeleteMsg(ctx, m.Sequence); err != nil && !errors.Is(err, jetstream.ErrMsgNotFound) {
-			return fail(err)
+			return err
 		}
 	}
 }

@@ -10,12 +10,12 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-	"golang.org/x/sys/unix"
 )
 
 const (
@@ -25,20 +25,24 @@ const (
 	user = "sidetone"
 )
 
-// embedded is a NATS server in this process.
+// embedded is a NATS server in this process. It is replaced by a new one when its
+// JetStream has given up: that is after a write has failed.
 type embedded struct {
-	*server.Server
-	opts    *server.Options
-	dir     string
+	opts    server.Options
+	log     *slog.Logger
 	reserve int64
+
+	mu     sync.Mutex
+	now    *server.Server
+	closed bool
 }
 
-// serve starts the embedded server. The returned one is nil only with an error.
+// serve starts the embedded server.
 func serve(cfg Config) (*embedded, error) {
 	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("journal: the folder of the embedded server: %w", err)
 	}
-	opts := &server.Options{
+	s := &embedded{log: cfg.Log, reserve: cfg.Reserve, opts: server.Options{
 		ServerName: cfg.Node, DontListen: cfg.Listen == "", NoSigs: true, NoSystemAccount: true,
 		MaxPayload: maxPayload,
 		JetStream:  true, StoreDir: cfg.Dir, DisableJetStreamBanner: true,
@@ -46,41 +50,103 @@ func serve(cfg Config) (*embedded, error) {
 		// The disk's free space is looked at here, when it matters, and not once.
 		JetStreamMaxStore: 1 << 60,
 		SyncAlways:        cfg.Sync == 0, SyncInterval: orElse(cfg.Sync, 2*time.Minute),
-	}
+	}}
 	if cfg.Listen != "" {
 		host, port, err := net.SplitHostPort(cfg.Listen)
 		if err != nil {
 			return nil, fmt.Errorf("journal: listen: %w", err)
 		}
-		if opts.Port, err = strconv.Atoi(port); err != nil || opts.Port < 0 || opts.Port > 65535 {
+		if s.opts.Port, err = strconv.Atoi(port); err != nil || s.opts.Port < 0 || s.opts.Port > 65535 {
 			return nil, fmt.Errorf("journal: listen: %q is no port", port)
 		}
-		if opts.Port == 0 {
-			opts.Port = server.RANDOM_PORT
-		}
-		opts.Host, opts.Username, opts.Password = host, user, cfg.Secret
+		s.opts.Port = orElse(s.opts.Port, server.RANDOM_PORT)
+		s.opts.Host, s.opts.Username, s.opts.Password = host, user, cfg.Secret
 	}
 	if cfg.CertFile != "" {
 		pair, err := tls.LoadX509KeyPair(cfg.CertFile, cfg.KeyFile)
 		if err != nil {
 			return nil, fmt.Errorf("journal: certificate: %w", err)
 		}
-		opts.TLSConfig = &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}
-		// The connection within the process goes without.
-		opts.AllowNonTLS = false
+		s.opts.TLSConfig = &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}
 	}
-	srv, err := server.NewServer(opts)
-	if err != nil {
-		return nil, fmt.Errorf("journal: the embedded server: %w", err)
-	}
-	srv.SetLogger(logger{cfg.Log}, false, false)
-	srv.Start()
-	s := &embedded{Server: srv, opts: opts, dir: cfg.Dir, reserve: cfg.Reserve}
-	if !srv.ReadyForConnections(time.Minute) || !srv.JetStreamEnabled() {
-		s.close()
-		return nil, fmt.Errorf("journal: the embedded server cannot start in %s: its log says why", cfg.Dir)
+	if err := s.start(); err != nil {
+		return nil, err
 	}
 	return s, nil
+}
+
+// start starts a server.
+func (s *embedded) start() error {
+	opts := s.opts
+	srv, err := server.NewServer(&opts)
+	if err != nil {
+		return fmt.Errorf("journal: the embedded server: %w", err)
+	}
+	srv.SetLogger(logger{s.log}, false, false)
+	srv.Start()
+	if !srv.ReadyForConnections(time.Minute) || !srv.JetStreamEnabled() {
+		srv.Shutdown()
+		srv.WaitForShutdown()
+		return fmt.Errorf("journal: the embedded server cannot start in %s: its log says why", s.opts.StoreDir)
+	}
+	// A server that takes the place of another takes its port, too.
+	s.opts.Port = opts.Port
+	if addr, ok := srv.Addr().(*net.TCPAddr); ok {
+		s.opts.Port = addr.Port
+	}
+	s.mu.Lock()
+	s.now = srv
+	s.mu.Unlock()
+	return nil
+}
+
+// InProcessConn connects within the process.
+func (s *embedded) InProcessConn() (net.Conn, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.now.InProcessConn()
+}
+
+// url is where other nodes reach the server; empty where they do not.
+func (s *embedded) url() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.opts.DontListen {
+		return ""
+	}
+	return s.now.ClientURL()
+}
+
+// sick says what keeps the server from storing anything: the space of its disk, or
+// a write that failed, after which JetStream writes no more.
+func (s *embedded) sick() error {
+	if err := s.space(); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	srv := s.now
+	s.mu.Unlock()
+	if h := srv.Healthz(nil); h.Error != "" {
+		return fmt.Errorf("the embedded server cannot write: %s", h.Error)
+	}
+	return nil
+}
+
+// revive starts a new server in place of one that is sick, where there is space.
+func (s *embedded) revive() (revived bool, err error) {
+	if err := s.space(); err != nil {
+		return false, err
+	}
+	s.mu.Lock()
+	srv, closed := s.now, s.closed
+	s.mu.Unlock()
+	if closed || srv.Healthz(nil).Error == "" {
+		return false, nil
+	}
+	s.log.Warn("journal: the embedded server starts anew")
+	srv.Shutdown()
+	srv.WaitForShutdown()
+	return true, s.start()
 }
 
 // close stops the server and waits until it has. A nil server is none.
@@ -88,8 +154,12 @@ func (s *embedded) close() {
 	if s == nil {
 		return
 	}
-	s.Shutdown()
-	s.WaitForShutdown()
+	s.mu.Lock()
+	s.closed = true
+	srv := s.now
+	s.mu.Unlock()
+	srv.Shutdown()
+	srv.WaitForShutdown()
 }
 
 // connect makes the connection; the server may be away later.
@@ -158,11 +228,12 @@ func (l *Log) connected(yes bool, err error) {
 		if l.since.IsZero() {
 			l.since = time.Now()
 		}
+		l.away = time.Time{}
 		l.retryNow = true
 		l.signal(l.wake)
 		return
 	}
-	l.since = time.Time{}
+	l.since, l.away = time.Time{}, time.Now()
 	if err != nil && !l.closed {
 		l.trouble(fmt.Errorf("the connection to NATS at %s was lost: %w", l.where(), err), time.Now())
 	}
@@ -214,29 +285,15 @@ func (g logger) say(level slog.Level, format string, v []any) {
 
 // space says what is wrong with the disk of the embedded server.
 func (s *embedded) space() error {
-	var fs unix.Statfs_t
-	if err := unix.Statfs(s.dir, &fs); err != nil {
-		return fmt.Errorf("the journal's folder %s: %w", s.dir, err)
-	}
-	if free := int64(fs.Bavail) * int64(fs.Bsize); free < s.reserve {
-		return fmt.Errorf("the disk of %s is full: %d MiB are free, nothing is written below %d MiB; free some", s.dir, free>>20, s.reserve>>20)
-	}
-	return nil
-}
-
-// revive turns JetStream on again, which turns itself off when a write fails.
-func (s *embedded) revive() error {
-	if s.JetStreamEnabled() {
+	free, err := freeBytes(s.opts.StoreDir)
+	if errors.Is(err, errors.ErrUnsupported) {
 		return nil
 	}
-	if err := s.space(); err != nil {
-		return err
+	if err != nil {
+		return fmt.Errorf("the journal's folder %s: %w", s.opts.StoreDir, err)
 	}
-	if err := s.EnableJetStream(&server.JetStreamConfig{
-		MaxMemory: s.opts.JetStreamMaxMemory, MaxStore: s.opts.JetStreamMaxStore, StoreDir: s.dir,
-		SyncInterval: s.opts.SyncInterval, SyncAlways: s.opts.SyncAlways,
-	}); err != nil {
-		return fmt.Errorf("journal: turning JetStream on again: %w", err)
+	if free < s.reserve {
+		return fmt.Errorf("the disk of %s is full: %d MiB are free, nothing is written below %d MiB; free some", s.opts.StoreDir, free>>20, s.reserve>>20)
 	}
 	return nil
 }

@@ -94,6 +94,11 @@ type Config struct {
 	Lease time.Duration
 	// Log defaults to none.
 	Log *slog.Logger
+
+	// memory is for how long the server knows the ids of messages, ackWait how long
+	// an acknowledgement may take before the message is sent again: disks stall for
+	// seconds. Tests shorten them.
+	memory, ackWait time.Duration
 }
 
 func (c Config) withDefaults() (Config, error) {
@@ -105,6 +110,8 @@ func (c Config) withDefaults() (Config, error) {
 	c.SoftLimit = orElse(c.SoftLimit, 32<<20)
 	c.Reserve = orElse(c.Reserve, 64<<20)
 	c.Lease = orElse(c.Lease, 6*time.Second)
+	c.memory = orElse(c.memory, 2*time.Minute)
+	c.ackWait = orElse(c.ackWait, 5*time.Second)
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
@@ -182,7 +189,9 @@ type Log struct {
 	info NodeInfo
 	// since is when the connection was made the last time; zero while there is none.
 	since, started time.Time
-	subs           map[*subscription]struct{}
+	// away is since when there is no connection; zero while there is one.
+	away time.Time
+	subs map[*subscription]struct{}
 	// slow counts what subscriptions that have ended were too slow for.
 	slow map[string]uint64
 }
@@ -237,30 +246,31 @@ func (l *Log) open(ctx context.Context) error {
 	if err := l.connect(ctx); err != nil {
 		return err
 	}
-	if err := l.make(ctx); err != nil {
+	if err := l.make(ctx, true); err != nil {
 		return err
 	}
 	if _, err := l.nc.ChanSubscribe(inbox+l.self+".*", l.acks); err != nil {
 		return fmt.Errorf("journal: listening for acknowledgements: %w", err)
 	}
-	l.wg.Add(2)
+	l.wg.Add(3)
 	go l.pump()
 	go l.tend()
+	go l.mender()
 	l.signal(l.beat)
 	return nil
 }
 
-// make makes the stream and the buckets, or changes them to what is configured.
-func (l *Log) make(ctx context.Context) error {
-	size, age := l.cfg.MaxBytes, l.cfg.MaxAge
-	if size == 0 {
-		size = -1
+// make makes the stream and the buckets where they are missing and, to update them,
+// changes them to what is configured.
+func (l *Log) make(ctx context.Context, update bool) error {
+	_, err := l.js.Stream(ctx, l.names.stream)
+	if update || errors.Is(err, jetstream.ErrStreamNotFound) {
+		_, err = l.js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{
+			Name: l.names.stream, Description: "events of calls", Subjects: []string{l.names.events + "*"},
+			MaxBytes: orElse(l.cfg.MaxBytes, -1), MaxAge: l.cfg.MaxAge, Discard: jetstream.DiscardNew,
+			Replicas: l.cfg.Replicas, Duplicates: l.cfg.memory,
+		})
 	}
-	_, err := l.js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{
-		Name: l.names.stream, Description: "events of calls", Subjects: []string{l.names.events + "*"},
-		MaxBytes: size, MaxAge: age, Discard: jetstream.DiscardNew, Replicas: l.cfg.Replicas, Duplicates: memory,
-		AllowDirect: false,
-	})
 	if err != nil {
 		return fmt.Errorf("journal: making the stream %s: %w", l.names.stream, explain(err))
 	}
@@ -269,7 +279,11 @@ func (l *Log) make(ctx context.Context) error {
 		{Bucket: l.names.leases, Description: "which nodes live", TTL: l.cfg.Lease},
 	} {
 		kv.Replicas = l.cfg.Replicas
-		if _, err := l.js.CreateOrUpdateKeyValue(ctx, kv); err != nil {
+		_, err := l.js.KeyValue(ctx, kv.Bucket)
+		if update || errors.Is(err, jetstream.ErrBucketNotFound) {
+			_, err = l.js.CreateOrUpdateKeyValue(ctx, kv)
+		}
+		if err != nil {
 			return fmt.Errorf("journal: making the bucket %s: %w", kv.Bucket, explain(err))
 		}
 	}

@@ -25,6 +25,8 @@ func begin(t testing.TB, cfg Config) *Log {
 	return l
 }
 
+func callKey(i int) string { return fmt.Sprintf("20260101-000000-call%04d", i) }
+
 func event(key string, n uint64) journal.Event {
 	return journal.Event{Key: key, N: n, At: time.Unix(1700000000, 0).UTC(), Kind: journal.UtteranceFinal, Body: fmt.Appendf(nil, `{"text":"number %d"}`, n)}
 }
@@ -40,7 +42,9 @@ func read(t testing.TB, l *Log, key string) []journal.Event {
 
 func flush(t testing.TB, l *Log) {
 	t.Helper()
-	if err := l.Flush(t.Context()); err != nil {
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	if err := l.Flush(ctx); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -60,12 +64,11 @@ func whole(t testing.TB, events []journal.Event, want int) {
 func TestOrder(t *testing.T) {
 	l := begin(t, Config{Dir: t.TempDir(), Node: "one", Sync: time.Second})
 	const calls, events = 100, 50
-	key := func(i int) string { return fmt.Sprintf("20260101-000000-call%04d", i) }
 	done := make(chan struct{})
 	for i := range calls {
 		go func() {
 			for n := range uint64(events) {
-				l.Append(event(key(i), n+1))
+				l.Append(event(callKey(i), n+1))
 			}
 			done <- struct{}{}
 		}()
@@ -75,7 +78,7 @@ func TestOrder(t *testing.T) {
 	}
 	flush(t, l)
 	for i := range calls {
-		whole(t, read(t, l, key(i)), events)
+		whole(t, read(t, l, callKey(i)), events)
 	}
 	if h := l.Health(); h.Acknowledged != calls*events || h.Waiting != 0 || h.Bytes != 0 || !h.OK() {
 		t.Errorf("health: %+v", h)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"time"
 
 	"sidetone/internal/journal"
@@ -134,21 +135,11 @@ func (w *waiting) body(kind journal.Kind) []byte {
 	return b
 }
 
-// settled forgets the first count items of a lane, and the lane where it is empty.
+// settled forgets the first count items of a lane, which were under way, and the
+// lane where it is empty.
 func (w *waiting) settled(n *lane, count int) {
 	for i := n.head; i < n.head+count; i++ {
-		it := &n.items[i]
-		w.bytes -= it.size()
-		if it.act == keep {
-			w.events--
-		}
-		b := it.batch
-		if b.left--; b.left == 0 {
-			delete(w.batches, b)
-			if b.sealed {
-				close(b.done)
-			}
-		}
+		w.forget(&n.items[i])
 	}
 	n.pop(count)
 	n.flight = nil
@@ -160,6 +151,49 @@ func (w *waiting) settled(n *lane, count int) {
 	if cap(n.items) <= 64 && len(w.spare) < 256 {
 		w.spare = append(w.spare, n)
 	}
+}
+
+// forget counts an item no more.
+func (w *waiting) forget(it *item) {
+	w.bytes -= it.size()
+	if it.act == keep {
+		w.events--
+	}
+	b := it.batch
+	if b.left--; b.left == 0 {
+		delete(w.batches, b)
+		if b.sealed {
+			close(b.done)
+		}
+	}
+}
+
+// discard forgets the events of a call that are not under way and says whether
+// some are. What is said of the open call stays.
+func (w *waiting) discard(key string) (underWay bool) {
+	n := w.lanes[key]
+	if n == nil {
+		return false
+	}
+	from := n.head
+	if n.flight != nil {
+		from += n.flight.count
+	}
+	rest := n.items[:from]
+	for i := from; i < len(n.items); i++ {
+		if n.items[i].act == keep {
+			w.forget(&n.items[i])
+		} else {
+			rest = append(rest, n.items[i])
+		}
+	}
+	clear(n.items[len(rest):])
+	n.items = rest
+	if n.flight == nil && len(n.items) == n.head {
+		delete(w.lanes, key)
+		w.ready = slices.DeleteFunc(w.ready, func(o *lane) bool { return o == n })
+	}
+	return n.flight != nil && n.flight.act == keep
 }
 
 // trouble notes what went wrong.
@@ -276,8 +310,8 @@ type Health struct {
 	Omitted map[journal.Kind]uint64
 	// Rejected could not be stored at all, Late came after Close.
 	Rejected, Late uint64
-	// Connected says that there is a connection to NATS.
-	Connected bool
+	// Away is for how long there has been no connection.
+	Away time.Duration
 	// Ailing is for how long nothing could be stored; 0 while all is well.
 	Ailing time.Duration
 	// LastError is the last thing that went wrong, at LastErrorAt; it stays when all
@@ -302,6 +336,9 @@ func (h *Health) Err() string {
 	case h.Ailing > patience:
 		return fmt.Sprintf("nothing has been stored for %v, %d events wait (%.1f MiB)%s; %s",
 			h.Ailing.Round(time.Second), h.Waiting, float64(h.Bytes)/(1<<20), full, h.LastError)
+	case h.Away > patience:
+		return fmt.Sprintf("there has been no connection to NATS for %v, %d events wait (%.1f MiB)%s; %s",
+			h.Away.Round(time.Second), h.Waiting, float64(h.Bytes)/(1<<20), full, h.LastError)
 	case full != "":
 		return fmt.Sprintf("%d events wait (%.1f MiB)%s; the log is too slow or was away", h.Waiting, float64(h.Bytes)/(1<<20), full)
 	default:
@@ -316,7 +353,7 @@ func (l *Log) Health() Health {
 	defer l.mu.Unlock()
 	h := Health{
 		Waiting: l.events, Bytes: l.bytes, Limit: l.cfg.SoftLimit, Acknowledged: l.acked, Retried: l.again,
-		Omitted: maps.Clone(l.omit), Rejected: l.reject, Late: l.tooLate, Connected: !l.since.IsZero(),
+		Omitted: maps.Clone(l.omit), Rejected: l.reject, Late: l.tooLate,
 		LastErrorAt: l.lastErrAt, Slow: l.slowest(),
 	}
 	if l.lastErr != nil {
@@ -324,6 +361,9 @@ func (l *Log) Health() Health {
 	}
 	if !l.ailing.IsZero() {
 		h.Ailing = max(now.Sub(l.ailing), 1)
+	}
+	if !l.away.IsZero() {
+		h.Away = max(now.Sub(l.away), 1)
 	}
 	for _, n := range l.lanes {
 		if len(n.items) > n.head {
