@@ -310,8 +310,10 @@ type Health struct {
 	Omitted map[journal.Kind]uint64
 	// Rejected could not be stored at all, Late came after Close.
 	Rejected, Late uint64
-	// Away is for how long there has been no connection.
-	Away time.Duration
+	// Connected says that there is a connection to NATS, Away for how long there has
+	// been none.
+	Connected bool
+	Away      time.Duration
 	// Ailing is for how long nothing could be stored; 0 while all is well.
 	Ailing time.Duration
 	// LastError is the last thing that went wrong, at LastErrorAt; it stays when all
@@ -352,7 +354,7 @@ func (l *Log) Health() Health {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	h := Health{
-		Waiting: l.events, Bytes: l.bytes, Limit: l.cfg.SoftLimit, Acknowledged: l.acked, Retried: l.again,
+		Connected: l.away.IsZero(), Waiting: l.events, Bytes: l.bytes, Limit: l.cfg.SoftLimit, Acknowledged: l.acked, Retried: l.again,
 		Omitted: maps.Clone(l.omit), Rejected: l.reject, Late: l.tooLate,
 		LastErrorAt: l.lastErrAt, Slow: l.slowest(),
 	}
