@@ -71,13 +71,21 @@ func (s *syncBuffer) String() string {
 // waits until it serves.
 func serve(t *testing.T, more string) *server {
 	t.Helper()
-	cfg := filepath.Join(t.TempDir(), "sidetone.yaml")
-	text := "server:\n  listen: 127.0.0.1:0\n  drain_limit: 0s\naccess:\n  required: false\nmedia:\n  first_port: 0\n  last_port: 0\n" + more
+	return launch(t, "server:\n  listen: 127.0.0.1:0\n  drain_limit: 0s\naccess:\n  required: false\nmedia:\n  first_port: 0\n  last_port: 0\n"+more)
+}
+
+// launch starts the binary with a configuration and waits until it serves. What it
+// keeps is gone with the test, unless the configuration names a folder.
+func launch(t *testing.T, text string) *server {
+	t.Helper()
+	dir := t.TempDir()
+	cfg := filepath.Join(dir, "sidetone.yaml")
 	if err := os.WriteFile(cfg, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	s := &server{logs: &syncBuffer{}, exited: make(chan struct{})}
 	s.cmd = exec.Command(command(t), "serve", "-c", cfg)
+	s.cmd.Env = append(os.Environ(), "SIDETONE_DATA="+filepath.Join(dir, "data"))
 	s.cmd.Stderr = s.logs
 	out, err := s.cmd.StdoutPipe()
 	if err != nil {
@@ -112,6 +120,16 @@ func serve(t *testing.T, more string) *server {
 		t.Fatal("the server does not serve after 60 s")
 	}
 	return s
+}
+
+// kill ends the server as a crash would.
+func (s *server) kill(t *testing.T) {
+	t.Helper()
+	if err := s.cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	<-s.exited
+	s.err = nil
 }
 
 // stop sends SIGTERM and waits; an exit status other than 0 is an error.
