@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"maps"
 	"net/http"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -29,29 +28,14 @@ import (
 // OpenDirectory opens the directory of accounts and tokens beside a server that
 // may run; close frees what it took.
 func OpenDirectory(ctx context.Context, cfg *config.Config, log *slog.Logger) (d *access.Directory, closer io.Closer, err error) {
-	dir, err := cfg.Storage.Path()
+	k, err := OpenKept(ctx, cfg, log)
 	if err != nil {
 		return nil, nil, err
 	}
-	if err = os.MkdirAll(dir, 0o700); err != nil {
-		return nil, nil, fmt.Errorf("storage.dir: %w", err)
+	if d, err = newDirectory(cfg, k.store, k.Audit); err != nil {
+		return nil, nil, errors.Join(err, k.Close())
 	}
-	node, err := cfg.NodeName()
-	if err != nil {
-		return nil, nil, err
-	}
-	db, err := store.Open(ctx, store.Config{URL: recordsURL(cfg, dir), Log: log})
-	if err != nil {
-		return nil, nil, fmt.Errorf("storage.records: %w", err)
-	}
-	trail, err := openAudit(ctx, db, dir, node, log)
-	if err == nil {
-		d, err = newDirectory(cfg, db, trail)
-	}
-	if err != nil {
-		return nil, nil, errors.Join(err, db.Close())
-	}
-	return d, db, nil
+	return d, k, nil
 }
 
 // recordsURL is where the database is.

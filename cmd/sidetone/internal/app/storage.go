@@ -151,8 +151,8 @@ func (s *storage) erase(ctx context.Context, keys []string) error {
 	return s.records.Erase(ctx, keys...)
 }
 
-// expire deletes what has been kept as long as it may be, again and again until
-// ctx ends.
+// expire deletes what has been kept as long as it may be, and gives up waiting for
+// events that were lost, again and again until ctx ends.
 func (s *storage) expire(ctx context.Context, policy records.Policy) {
 	every := time.NewTicker(expireEvery)
 	defer every.Stop()
@@ -166,6 +166,11 @@ func (s *storage) expire(ctx context.Context, policy records.Policy) {
 		case gone.Calls+gone.Transcripts+gone.Cards+gone.Statistics+len(gone.Recordings) > 0:
 			s.log.Info("deleted what has been kept long enough", "calls", gone.Calls, "transcripts", gone.Transcripts,
 				"cards", gone.Cards, "statistics", gone.Statistics, "recordings", len(gone.Recordings))
+		}
+		if mended, err := s.records.Mend(ctx, time.Now().Add(-expireEvery)); err != nil && ctx.Err() == nil {
+			s.log.Error("calls with lost events cannot be mended", "error", err)
+		} else if mended > 0 {
+			s.log.Warn("calls have lost events; they go on without", "calls", mended)
 		}
 		select {
 		case <-ctx.Done():
