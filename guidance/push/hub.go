@@ -10,6 +10,29 @@
 //
 // The protocol is written down in message.go.
 //
+// # Several servers
+//
+// Hubs that share a Bus show an agent's calls on that agent's panes wherever they
+// are connected, and bring back to a call's hub what they report. A hub says which
+// agents it has panes of; another one that has calls of theirs sends it a
+// snapshot, then numbered changes, and a new snapshot where one was missed
+// (envelope.go). Of agents whom nobody watches elsewhere nothing is sent. One
+// goroutine publishes; where it falls behind, changes give way to a snapshot.
+//
+// A server that is not heard any longer leaves its calls on the panes as they
+// were, marked AwayServer, until it comes back, another one restores them, or
+// Config.ForgetLost has passed. Where two claim a call, the higher Call.Taken is
+// shown.
+//
+// Clocks of servers may differ. When a card was painted elsewhere is told as how
+// long ago that was, to which the receiver adds half the smallest round trip of the
+// last beats: both are measured on one clock each. Times that panes are shown are
+// put on the clock of their own server, by the letters that seem to have travelled
+// least; the way that these took, a millisecond in one house, is left in them.
+//
+// The package is longer than others: what panes are told and what servers tell
+// each other is one protocol over one state under one lock.
+//
 // # Latency of a card
 //
 // A pane acknowledges a card when it is painted. The time of painting on the
@@ -86,14 +109,17 @@ type Hub struct {
 	connected, slow, refused, abusive, bad, skipped, stray, unsent, servers atomic.Int64
 }
 
-// New makes a Hub.
-func New(cfg Config) (*Hub, error) {
+// New makes a Hub. It fails when the Config is wrong or the Bus refuses.
+func New(cfg Config) (*Hub, error) { return newAt(cfg, time.Now) }
+
+// newAt makes a Hub with a clock of its own.
+func newAt(cfg Config, now func() time.Time) (*Hub, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	h := &Hub{
-		cfg: cfg, ctx: ctx, cancel: cancel, now: time.Now, empty: make(chan struct{}), rooms: map[string]*room{}, calls: map[string]*call{},
+		cfg: cfg, ctx: ctx, cancel: cancel, now: now, empty: make(chan struct{}), rooms: map[string]*room{}, calls: map[string]*call{},
 	}
 	h.upgrader = websocket.Upgrader{
 		HandshakeTimeout: cfg.WriteTimeout,

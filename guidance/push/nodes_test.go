@@ -533,11 +533,15 @@ func TestSkewedClock(t *testing.T) {
 			const oneWay = 7 * time.Millisecond
 			w, l := newWire(), newListener()
 			w.setFate(func(string, string, envelope) fate { return fate{delay: oneWay} })
-			a := w.node(t, "a", Config{Listener: l})
-			a.mu.Lock()
-			a.now = func() time.Time { return time.Now().Add(skew) }
-			a.net.began = a.now()
-			a.mu.Unlock()
+			a, err := newAt(Config{Listener: l, Node: "a", Bus: &port{w: w, node: "a"}}, func() time.Time { return time.Now().Add(skew) })
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() {
+				if err := a.Close(context.Background()); err != nil {
+					t.Error(err)
+				}
+			}()
 			b := w.node(t, "b", Config{})
 			c := pipes(t, b)("maria")
 			c.conn.SetPingHandler(func(payload string) error {

@@ -93,6 +93,12 @@ func (r *room) rank() (changed bool) {
 	return changed
 }
 
+// claim is a server's claim to a call.
+type claim struct {
+	began time.Time
+	taken uint64
+}
+
 // claim is that of the call's server. JSON and the journal may have rounded the
 // time.
 func (c *call) claim() claim { return claim{c.began.Round(time.Millisecond), c.info.Taken} }

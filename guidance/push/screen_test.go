@@ -224,7 +224,7 @@ type wire struct {
 	cut  map[string]bool // nodes that nothing reaches or leaves
 	// sent counts letters by kind.
 	sent map[string]int
-	// reach is called with every letter that is published.
+	// held is a letter that the next one overtakes.
 	held *delivery
 }
 
