@@ -10,6 +10,7 @@ require (
 	github.com/chromedp/cdproto v0.159.0 // protocol types for chromedp; tests only
 	github.com/chromedp/chromedp v0.23.0 // drives Chromium; tests only
 	github.com/coreos/go-oidc/v3 v3.21.0 // logins by OpenID Connect: discovery, keys, id tokens
+	github.com/coreos/go-systemd/v22 v22.7.0 // tells the service manager that the server is ready
 	github.com/emiago/sipgo v1.7.2 // SIP messages, transactions and transports
 	github.com/goccy/go-yaml v1.19.2 // YAML with line numbers in errors and strict keys
 	github.com/gopacket/gopacket v1.7.7 // reads packet captures for `sidetone doctor` and `call`

@@ -44,6 +44,7 @@ to server.drain_limit, and takes no new ones; a second one stops at once.`,
 			}
 			now, stop := secondSignal(cmd.Context())
 			defer stop()
+			defer serving(cmd.Context(), stderr())()
 			return a.Serve(cmd.Context(), now)
 		},
 	}
