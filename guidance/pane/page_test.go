@@ -518,7 +518,7 @@ func narrow(t *testing.T, b context.Context) {
 		for _, what := range []string{"document.documentElement", `document.querySelector("#guide")`, `document.querySelector("#scroll")`} {
 			same(p, fmt.Sprintf("%s.scrollWidth <= %s.clientWidth", what, what), true)
 		}
-		same(p, fmt.Sprintf(`(([...document.querySelectorAll("[aria-current] .acts button, .tools button, #query, #link")])
+		same(p, fmt.Sprintf(`(([...document.querySelectorAll("[aria-current] .acts button, .tools button:not([hidden]), #query, #link")])
 			.map((e) => [e, e.getBoundingClientRect()]).filter(([, r]) => r.left < 0 || r.top < 0 || r.right > %d || r.bottom > %d || r.width < 20)
 			.map(([e]) => e.outerHTML).join())`, size[0], size[1]), "")
 		same(p, `document.querySelector("#scroll").clientHeight > 150 && document.querySelector("#guide").clientHeight > 250`, true)

@@ -29,7 +29,7 @@ func Handler() http.Handler {
 	mux.Handle("GET /{$}", site.File("static/index.html"))
 	mux.Handle("GET /agent/{name}", site.File("static/agent.html"))
 	for _, name := range []string{
-		"app.js", "boot.js", "cards.js", "dom.js", "index.js", "link.js", "prefs.js", "search.js", "strings.js", "transcript.js",
+		"account.js", "app.js", "boot.js", "cards.js", "dom.js", "index.js", "link.js", "prefs.js", "search.js", "strings.js", "transcript.js",
 		"pane.css", "icon.svg",
 	} {
 		mux.Handle("GET /pane/"+name, site.File("static/"+name))

@@ -6,6 +6,7 @@ import { Link } from "./link.js";
 import { Transcript } from "./transcript.js";
 import { Cards } from "./cards.js";
 import { Search } from "./search.js";
+import { offer, stay } from "./account.js";
 
 const agent = decodeURIComponent(location.pathname.split("/").at(-1));
 const calls = new Map(); // id to {id, started, legs, ended, earlier, utterances, cards}
@@ -17,7 +18,7 @@ let back = null;         // where the focus was before it went to the transcript
 
 const url = new URL(`/v1/push/${encodeURIComponent(agent)}`, location.href);
 url.protocol = url.protocol.replace("http", "ws");
-const link = new Link(url, receive, (_, at) => { retryAt = at; connection(); });
+const link = new Link(url, receive, (_, at) => { retryAt = at; connection(); }, stay);
 const transcript = new Transcript();
 const search = new Search((m) => link.connected && link.send(m));
 const resendAfter = 5000, mostTries = 10;
@@ -387,4 +388,5 @@ matchMedia("(prefers-color-scheme: dark)").addEventListener("change", themeButto
 
 retranslate();
 setInterval(tick, 500);
+offer($("logout"));
 link.connect();

@@ -1,12 +1,14 @@
 // The first page: which agents are on a call, and a way to any agent's page.
 import { $, el, clock } from "./dom.js";
 import { t, translate } from "./strings.js";
+import { offer, stay } from "./account.js";
 
 const page = (agent) => `/agent/${encodeURIComponent(agent)}`;
 
 async function refresh() {
   try {
     const answer = await fetch("/v1/calls", { headers: { Accept: "application/json" } });
+    if (answer.status === 401) stay();
     if (!answer.ok) throw new Error(answer.statusText);
     const calls = (await answer.json()).calls.filter((c) => c.state === "running");
     $("running").replaceChildren(...calls.map((c) => el("li", {},
@@ -25,5 +27,6 @@ $("go").addEventListener("submit", (e) => {
   if (name) location.href = page(name);
 });
 translate();
+offer($("logout"));
 refresh();
 setInterval(refresh, 5000);

@@ -5,9 +5,10 @@ const pingEvery = 10_000, pongWithin = 8_000, longestWait = 10_000;
 
 export class Link {
   // onMessage gets each parsed message; onState "connecting", "connected",
-  // "reconnecting" or "offline" with the time of the next try (performance.now).
-  constructor(url, onMessage, onState) {
-    Object.assign(this, { url, onMessage, onState, state: "connecting" });
+  // "reconnecting" or "offline" with the time of the next try (performance.now);
+  // onRefused hears of a connection that did not come to be.
+  constructor(url, onMessage, onState, onRefused) {
+    Object.assign(this, { url, onMessage, onState, onRefused, state: "connecting" });
     this.failures = 0;
     this.pingID = 0;
     this.samples = [];
@@ -91,6 +92,7 @@ export class Link {
     clearTimeout(this.watch);
     clearTimeout(this.retry);
     this.socket = null;
+    if (!this.told) this.onRefused();
     if (!navigator.onLine) { this.failures = 1; this.set("offline"); return; }
     const longest = code === 1013 ? 300 : Math.min(longestWait, 500 * 2 ** this.failures);
     this.failures++;

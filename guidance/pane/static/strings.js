@@ -65,6 +65,7 @@ const en = {
   err_bad_message: "The server did not understand this page. Reload it.",
   openPane: "Open an agent’s page", agentName: "Agent’s name", open: "Open", runningCalls: "Running calls",
   noneRunning: "No call is running.", cannotList: "The list of calls cannot be read right now.",
+  logout: "Log out", loggedIn: "{name} is logged in",
 };
 
 const zh = {
@@ -131,6 +132,7 @@ const zh = {
   err_bad_message: "服务器无法识别本页面的请求，请刷新。",
   openPane: "打开坐席页面", agentName: "坐席姓名", open: "打开", runningCalls: "进行中的通话",
   noneRunning: "目前没有通话。", cannotList: "暂时无法读取通话列表。",
+  logout: "退出登录", loggedIn: "已登录：{name}",
 };
 
 const tables = { en, zh };
