@@ -11,8 +11,10 @@ import (
 )
 
 // DefaultService is the service level that a run is held to unless another is
-// given: what agents still find prompt, and nothing lost.
-const DefaultService = "card p95 < 1.5s, final p95 < 2s, stable p95 < 3s, no refusal, no dropped frame, no error"
+// given: what agents still find prompt, and nothing lost. Somewhat more than half
+// of it passes on an idle machine, too: a word is stable when the next partial
+// agrees, and some cards wait for the end of a sentence.
+const DefaultService = "card p50 < 1s, card p95 < 2.5s, final p95 < 2s, stable p95 < 3s, no refusal, no dropped frame, no error"
 
 // Latencies that a service level may bound.
 const (

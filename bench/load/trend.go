@@ -54,8 +54,10 @@ const (
 	// flatShare is the growth over the time looked at, as a share of the mean,
 	// up to which memory counts as flat.
 	flatShare = 0.05
-	// steadyPoints is how many samples a verdict takes at least.
-	steadyPoints = 20
+	// steadyPoints is how many samples a verdict takes at least, steadySeconds
+	// how much time: in less, a heap that has yet to find its size grows.
+	steadyPoints  = 20
+	steadySeconds = 300
 )
 
 // CheckFlat judges whether memory is flat: its line rises by no more than a
@@ -63,9 +65,9 @@ const (
 // about the line.
 func CheckFlat(what string, t Trend) Check {
 	c := Check{Name: what + " flat"}
-	if t.N < steadyPoints {
+	if t.N < steadyPoints || t.Seconds < steadySeconds {
 		c.Skipped = true
-		c.Text = fmt.Sprintf("%d samples are too few to tell", t.N)
+		c.Text = fmt.Sprintf("%d samples over %.0f s are too few to tell", t.N, t.Seconds)
 		return c
 	}
 	limit := max(flatShare*t.Mean, t.Scatter)

@@ -62,8 +62,8 @@ turn, missing card, wrong card).
 New calls begin for --minutes; those that run then are played to their end. The
 first Ctrl-C hangs up all calls and reports.`,
 		Example: `  sidetone bench load --calls 50 --minutes 10
-  sidetone bench load --ramp 4:4:100
-  sidetone bench load --calls 20 --minutes 60 --server-cpus 0 --pin 1 --json soak.json
+  sidetone bench load --ramp 4:4:100 --html ramp.html
+  sidetone bench load --calls 20 --minutes 60 --server-cpus 0 --pin 1 --html soak.html --json soak.json
   sidetone bench load --url http://10.1.0.5:8080 --token-file token --calls 50 --loss 5%`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -106,6 +106,8 @@ func (o *benchLoad) flags(c *cobra.Command) {
 	f.StringVar(&o.loss, "loss", "0%", "share of packets that is lost on the way, such as 5%")
 	f.DurationVar(&o.cfg.Paint, "paint", 25*time.Millisecond, "time that a pane takes to paint a card: one to two frames of a screen")
 	f.StringVar(&o.jsonFile, "json", "", "write the result to this `file`")
+	f.StringVar(&o.report, "html", "", "write a report with charts to this `file`")
+	f.StringVar(&o.title, "title", "", "title of the report")
 }
 
 func (o *benchLoad) run(ctx context.Context, out, status io.Writer) (err error) {
@@ -127,7 +129,7 @@ func (o *benchLoad) run(ctx context.Context, out, status io.Writer) (err error) 
 	if err != nil {
 		return err
 	}
-	result.Settings = o.settings()
+	result.Title, result.Settings = o.title, o.settings()
 	if err = o.write(result, out); err != nil {
 		return err
 	}
@@ -288,6 +290,9 @@ func (o *benchLoad) write(r *load.Result, out io.Writer) error {
 			e.SetIndent("", "  ")
 			return e.Encode(r)
 		}))
+	}
+	if o.report != "" {
+		err = errors.Join(err, writeFile(o.report, func(w io.Writer) error { return load.HTML(w, r) }))
 	}
 	return err
 }
