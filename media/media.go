@@ -63,6 +63,8 @@ type Call struct {
 	Language string
 	// Phrases are names and wordings that the call is likely to mention.
 	Phrases []string
+	// Record is whether the call's audio shall be kept; nil: nobody says.
+	Record *bool
 	// Started is the wall time at which the call was announced.
 	Started time.Time
 }

@@ -44,7 +44,8 @@ type Call struct {
 	Gaps   []Continued `json:"gaps,omitempty"`
 	Cards  []Shown     `json:"cards"`
 	Voices []Voice     `json:"voice,omitempty"`
-	// Recording is there where the audio was kept.
+	// Record says that the audio is to be kept; Recording is there once it was.
+	Record    bool       `json:"record,omitempty"`
 	Recording *Recording `json:"recording,omitempty"`
 	// last is when the last event happened.
 	last time.Time
@@ -260,7 +261,7 @@ func (c *Call) apply(e *Event) error {
 		return read(e, func(b *Started) {
 			*c = Call{
 				Call: b.Call, Agent: b.Agent, Source: b.Source, External: b.External, Direction: b.Direction, Language: b.Language,
-				Phrases: b.Phrases, Started: b.Started, State: running, Legs: []Leg{}, Transcript: []Spoken{}, Cards: []Shown{},
+				Phrases: b.Phrases, Started: b.Started, Record: b.Record, State: running, Legs: []Leg{}, Transcript: []Spoken{}, Cards: []Shown{},
 			}
 		})
 	case CallContinued:

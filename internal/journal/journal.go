@@ -36,7 +36,7 @@ const (
 	// path; words, cards and what agents do with them may follow.
 	CallEnded Kind = "call.ended"
 	// CallClosed says that the last words are known: nothing but what agents do
-	// with cards may follow. It has no body.
+	// with cards, and what becomes of the recording, may follow. It has no body.
 	CallClosed Kind = "call.closed"
 	// LegChanged tells what is known of a leg, the first time and whenever more
 	// is: Leg.
@@ -121,6 +121,8 @@ type (
 		Language  string    `json:"language,omitempty"`
 		Phrases   []string  `json:"phrases,omitempty"`
 		Started   time.Time `json:"started"`
+		// Record says that the audio is to be kept.
+		Record bool `json:"record,omitempty"`
 	}
 	// Continued is the body of CallContinued.
 	Continued struct {
@@ -240,6 +242,12 @@ type (
 		Format     string `json:"format"`
 		DurationMS int64  `json:"duration_ms"`
 		Bytes      int64  `json:"bytes"`
+		// Left and Right are the legs that are heard there.
+		Left  []string `json:"left,omitempty"`
+		Right []string `json:"right,omitempty"`
+		// LostMS is how much audio came but could not be kept, Problem why.
+		LostMS  int64  `json:"lost_ms,omitempty"`
+		Problem string `json:"problem,omitempty"`
 	}
 )
 

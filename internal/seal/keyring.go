@@ -73,7 +73,7 @@ type key struct {
 
 const (
 	// suffix is that of key files, timeForm the time within a key's id.
-	suffix   = ".key"
+	suffix   = ".age-key"
 	timeForm = "20060102-150405"
 	// tagInfo separates the tag key from all else that is derived from a secret.
 	tagInfo = "sidetone seal tag v1"

@@ -6,7 +6,7 @@
 // Keyring; without that key it is noise, and without its header, too. With the
 // key's file anybody can open it by the age tool as well:
 //
-//	age -d -i keys/ID.key call.flac.age > call.flac
+//	age -d -i keys/ID.age-key call.flac.age > call.flac
 //
 // The header also says which key it takes, what the content is for and whose it
 // is (purpose and name), with a tag that only a holder of the key can make:

@@ -331,12 +331,12 @@ func TestKeyFiles(t *testing.T) {
 		mode             os.FileMode
 		want             string
 	}{
-		{"readable by all", string(secret), "k.key", 0o644, "chmod 600"},
-		{"writable by the group", string(secret), "k.key", 0o660, "chmod 600"},
-		{"no secret", "# nothing\n", "k.key", 0o600, "k.key"},
-		{"rubbish", "AGE-SECRET-KEY-1QQQQ\n", "k.key", 0o600, "k.key"},
-		{"two secrets", string(secret) + string(secret), "k.key", 0o600, "2 secrets"},
-		{"name", string(secret), "a key.key", 0o600, "visible ASCII"},
+		{"readable by all", string(secret), "k.age-key", 0o644, "chmod 600"},
+		{"writable by the group", string(secret), "k.age-key", 0o660, "chmod 600"},
+		{"no secret", "# nothing\n", "k.age-key", 0o600, "k.age-key"},
+		{"rubbish", "AGE-SECRET-KEY-1QQQQ\n", "k.age-key", 0o600, "k.age-key"},
+		{"two secrets", string(secret) + string(secret), "k.age-key", 0o600, "2 secrets"},
+		{"name", string(secret), "a key.age-key", 0o600, "visible ASCII"},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {

@@ -43,12 +43,9 @@ func recordsURL(cfg *config.Config, dir string) string {
 	return cmp.Or(cfg.Storage.Records, filepath.Join(dir, "sidetone.db"))
 }
 
-// keysDir is the folder of the keys within that of all that is kept.
-func keysDir(dir string) string { return filepath.Join(dir, "keys") }
-
-// openAudit opens the audit log in a database; its key lies in the folder.
-func openAudit(ctx context.Context, db *store.DB, dir, node string, log *slog.Logger) (*audit.Log, error) {
-	return audit.New(ctx, db, audit.Config{Dir: keysDir(dir), Node: node, Log: log})
+// openAudit opens the audit log in a database; its key lies in the folder of keys.
+func openAudit(ctx context.Context, db *store.DB, keys, node string, log *slog.Logger) (*audit.Log, error) {
+	return audit.New(ctx, db, audit.Config{Dir: keys, Node: node, Log: log})
 }
 
 // auditor writes what package access does to the audit log.
@@ -150,6 +147,7 @@ func rules(cfg *config.Config) map[string]access.Rule {
 		"POST /v1/calls/{call}/swap":         command,
 		"POST /v1/calls/{call}/role":         manage,
 		"GET /v1/calls/{call}/events":        is(agent, supervisor, security, administrator),
+		"GET /v1/calls/{call}/recording":     is(agent, supervisor, security, administrator),
 		"POST /v1/erase":                     is(security, administrator),
 		"GET /v1/recognition":                everybody,
 		"GET /v1/nodes":                      is(administrator, moni),

@@ -43,6 +43,8 @@ type callRequest struct {
 	Trace bool `json:"trace"`
 	// parent is the request's traceparent header.
 	parent string
+	// Record is whether the audio shall be kept; left out: as configured.
+	Record *bool `json:"record"`
 }
 
 type legRequest struct {
@@ -213,6 +215,7 @@ func (a *App) routes() http.Handler {
 	mux.HandleFunc("GET /v1/calls/{call}/events", a.getEvents)
 	mux.HandleFunc("POST /v1/erase", a.postErase)
 	mux.HandleFunc("GET /v1/nodes", a.getNodes)
+	mux.HandleFunc("GET /v1/calls/{call}/recording", a.getRecording)
 	mux.HandleFunc("DELETE /v1/calls/{call}", a.deleteCall)
 	mux.HandleFunc("POST /v1/calls/{call}/legs", a.postLeg)
 	mux.HandleFunc("DELETE /v1/calls/{call}/legs/{leg}", a.deleteLeg)

@@ -100,7 +100,7 @@ func (a *App) build(cfg config.Config, engine maker) error {
 		return err
 	}
 	e := &env{
-		journal: a.storage.journal, node: a.storage.node,
+		journal: a.storage.journal, node: a.storage.node, recordings: a.storage.recordings,
 		cfg: cfg, log: a.log, metrics: a.metrics, playbook: rules,
 		knowledge: knowledge{index: a.index, log: a.log},
 	}
@@ -217,6 +217,7 @@ func (a *App) watch() {
 	if a.recogniser.local != nil {
 		a.metrics.watchWhisper(a.recogniser)
 	}
+	a.metrics.watchRecordings(a.storage.recordings)
 	a.metrics.gauge("panes", "Panes connected.", func() float64 { return float64(a.hub.Stats().Panes) })
 	a.metrics.gauge("panes_slow", "Panes closed because they did not read.", func() float64 { return float64(a.hub.Stats().Slow) })
 }

@@ -13,6 +13,7 @@ import (
 	"sidetone/guidance/push"
 	"sidetone/internal/journal"
 	"sidetone/media"
+	"sidetone/media/recording"
 )
 
 // tickEvery is how often a call's guidance is told that time passes.
@@ -40,6 +41,10 @@ type call struct {
 
 	// key names the call in the journal.
 	key string
+	// later counts what goes on after the call is done.
+	later *sync.WaitGroup
+	// recorder keeps the audio; nil: it is not kept. It is set before the first leg.
+	recorder *recording.Recorder
 
 	mu      sync.Mutex
 	session *guidance.Session
@@ -108,6 +113,7 @@ func (c *call) run() {
 			running = false
 		}
 	}
+	c.keepRecording()
 	c.workers.Wait()
 
 	c.mu.Lock()

@@ -46,6 +46,8 @@ type env struct {
 	node    string
 	// tracer follows the calls that are traced; nil: none is.
 	tracer *trace.Tracer
+	// recordings keeps the audio of calls; nil: none is kept.
+	recordings *recordings
 }
 
 // calls holds the running calls and the last ended ones. It is the media.Host
@@ -82,6 +84,7 @@ func (cs *calls) watch() {
 	cs.quit = cancel
 	cs.adoptNow(ctx)
 	cs.wg.Go(func() { cs.adopt(ctx) })
+	cs.wg.Go(func() { cs.finishRecordings(ctx) })
 }
 
 // Open implements media.Host. A call without a name gets one.
@@ -130,6 +133,7 @@ func (cs *calls) beginTraced(info media.Call, hangUp func(media.End), ask trace.
 		c.log.Info("call is traced", "trace", id)
 	}
 	c.mu.Lock()
+	c.rec.Record = e.recordings.wanted(info.Record)
 	c.begun()
 	c.hold()
 	if c.info.Agent != "" {
@@ -159,7 +163,7 @@ func (cs *calls) keepRefused(c *call, err error) {
 func (c *call) begun() {
 	c.emit(journal.CallStarted, journal.Started{
 		Call: c.info.ID, Agent: c.info.Agent, Source: c.info.Source, External: c.info.External, Direction: direction(c.info.Direction),
-		Language: c.info.Language, Phrases: c.info.Phrases, Started: c.info.Started,
+		Language: c.info.Language, Phrases: c.info.Phrases, Started: c.info.Started, Record: c.rec.Record,
 	})
 }
 
@@ -182,12 +186,13 @@ func (cs *calls) newCall(info media.Call, hangUp func(media.End), language strin
 	return &call{
 		env: cs.env, ctx: cs.ctx, info: info, hangUp: hangUp, language: language, named: info.Agent != "",
 		log: cs.env.log.With("call", info.ID), over: make(chan struct{}), done: make(chan struct{}),
-		utterances: map[string]int{},
+		utterances: map[string]int{}, later: &cs.wg,
 	}
 }
 
 // start lets a call live until it is over.
 func (cs *calls) start(c *call) {
+	c.record()
 	cs.wg.Go(func() {
 		cs.env.metrics.running.Inc()
 		defer cs.env.metrics.running.Dec()
@@ -198,9 +203,12 @@ func (cs *calls) start(c *call) {
 // open begins a call whose legs arrive as RTP, and takes its ports. base is the
 // address under which the caller reached the server.
 func (cs *calls) open(q callRequest, base string) (callReply, error) {
+	if err := cs.env.recordings.check(q.Record); err != nil {
+		return callReply{}, err
+	}
 	var session atomic.Pointer[rtpfork.Session]
 	c, err := cs.beginTraced(media.Call{
-		ID: q.Call, Agent: q.Agent, Source: sourceRTP, Started: time.Now(), Language: q.Language, Phrases: q.Phrases,
+		ID: q.Call, Agent: q.Agent, Source: sourceRTP, Started: time.Now(), Language: q.Language, Phrases: q.Phrases, Record: q.Record,
 	}, func(end media.End) {
 		if s := session.Load(); s != nil {
 			s.HangUp(end)

@@ -66,6 +66,9 @@ func (c *call) join(l *leg, info media.Leg) error {
 	}
 	c.legs = append(c.legs, l)
 	l.base = c.utterances[info.ID]
+	if c.recorder != nil {
+		l.track = c.recorder.AddLeg(info.ID)
+	}
 	c.decide()
 	return nil
 }
@@ -361,6 +364,9 @@ func (c *call) Pause(reason string) {
 	if c.rec.Ended != nil || c.paused.Swap(true) {
 		return
 	}
+	if c.recorder != nil {
+		c.recorder.Pause(time.Since(c.info.Started))
+	}
 	c.emit(journal.CallPaused, journal.Pause{MS: c.now(), Reason: reason})
 	c.log.Info("paused: nothing is heard")
 	if c.shown {
@@ -379,6 +385,9 @@ func (c *call) Resume(reason string) {
 func (c *call) resume(reason string) {
 	if !c.paused.Swap(false) {
 		return
+	}
+	if c.recorder != nil {
+		c.recorder.Resume(time.Since(c.info.Started))
 	}
 	c.emit(journal.CallResumed, journal.Pause{MS: c.now(), Reason: reason})
 	c.log.Info("resumed")

@@ -26,7 +26,7 @@ func host(t *testing.T, edit func(*config.Config)) *running {
 
 // deaf makes an engine that hears nothing.
 func deaf(c config.Recognition, _ *models.Store, _ *metrics, _ *slog.Logger) (*recogniser, error) {
-	return &recogniser{Engine: &recording{}, c: c, local: &local{}, languages: []string{"en"}}, nil
+	return &recogniser{Engine: &taper{}, c: c, local: &local{}, languages: []string{"en"}}, nil
 }
 
 func (r *running) call(t *testing.T, id string) journal.Call {
@@ -172,7 +172,7 @@ func TestPause(t *testing.T) {
 	r := host(t, func(c *config.Config) { c.Media.PauseKeys, c.Media.ResumeKeys = "*71", "*72" })
 	c := open(t, r, media.Call{ID: "c", Agent: "ann"})
 	l := addLeg(t, c, media.Leg{ID: "a", Role: media.RoleAgent})
-	engine := r.calls.env.recogniser.Engine.(*recording)
+	engine := r.calls.env.recogniser.Engine.(*taper)
 	var f pcm.Frame
 	send := func() {
 		for i := range f.Samples {
@@ -231,26 +231,26 @@ func TestPause(t *testing.T) {
 	}
 }
 
-// recording is an engine that keeps the frames of each leg and hears nothing.
-type recording struct {
+// taper is an engine that keeps the frames of each leg and hears nothing.
+type taper struct {
 	mu   sync.Mutex
 	kept map[string][]pcm.Frame
 }
 
-func (r *recording) frames(leg string) []pcm.Frame {
+func (r *taper) frames(leg string) []pcm.Frame {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.kept[leg]
 }
 
-func (r *recording) Close() error { return nil }
+func (r *taper) Close() error { return nil }
 
-func (r *recording) NewStream(_ context.Context, c asr.StreamConfig) (asr.Stream, error) {
+func (r *taper) NewStream(_ context.Context, c asr.StreamConfig) (asr.Stream, error) {
 	return &recorded{r, c.Leg}, nil
 }
 
 type recorded struct {
-	engine *recording
+	engine *taper
 	leg    string
 }
 

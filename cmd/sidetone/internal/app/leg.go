@@ -17,6 +17,7 @@ import (
 	"sidetone/internal/pcm"
 	"sidetone/internal/queue"
 	"sidetone/media"
+	"sidetone/media/recording"
 )
 
 const (
@@ -69,6 +70,8 @@ type leg struct {
 	offset atomic.Int64
 	// begun is set once audio has come, spoke once words were heard.
 	begun, spoke atomic.Bool
+	// track is the leg in the call's recording; nil: there is none.
+	track *recording.Leg
 
 	// The rest belongs to the worker.
 	heard     int64 // end of the newest frame
@@ -87,6 +90,9 @@ func (l *leg) Frame(f *pcm.Frame) {
 		l.silent.Start, l.silent.Flags = f.Start, pcm.Inserted
 		f = &l.silent
 	}
+	if l.track != nil {
+		l.track.Frame(f)
+	}
 	l.queue.Push(f)
 }
 
@@ -98,6 +104,9 @@ func (l *leg) Mark(m media.Mark) {
 	case media.MarkStarted:
 		l.offset.Store(int64(m.Wall.Sub(l.call.info.Started) - pcm.Duration(m.At)))
 		l.begun.Store(true)
+		if l.track != nil {
+			l.track.Place(time.Duration(l.offset.Load()), l.role())
+		}
 		l.call.live(l)
 	case media.MarkStalled:
 		l.log().Info("leg stalled: no packets", "at", pcm.Duration(m.At))
@@ -133,6 +142,9 @@ func (l *leg) End(e media.End, s media.LegStats) {
 	}
 	c.legEnded(l, e, s)
 	l.show(push.LegEnded)
+	if l.track != nil {
+		l.track.End()
+	}
 	l.queue.Close()
 }
 

@@ -39,7 +39,7 @@ func OpenKept(ctx context.Context, cfg *config.Config, log *slog.Logger) (*Kept,
 	if k.store, err = store.Open(ctx, store.Config{URL: recordsURL(cfg, dir), Log: log}); err != nil {
 		return nil, fmt.Errorf("storage.records: %w", err)
 	}
-	if k.Audit, err = openAudit(ctx, k.store, dir, node, log); err == nil {
+	if k.Audit, err = openAudit(ctx, k.store, cfg.Storage.KeysIn(dir), node, log); err == nil {
 		k.Records, err = records.New(k.store, records.Config{Log: log})
 	}
 	if err != nil {

@@ -210,6 +210,7 @@ func (cs *calls) revive(ctx context.Context, o stream.OpenCall) error {
 			c.emit(journal.CallClosed, nil)
 			c.mu.Unlock()
 		}
+		cs.finishRecording(c)
 		e.journal.DropOpen(o.Key)
 		return nil
 	}
@@ -234,6 +235,7 @@ func (cs *calls) revive(ctx context.Context, o stream.OpenCall) error {
 		c.emit(journal.CallEnded, journal.Ended{State: media.Lost.String(), Reason: c.lost.Reason, At: time.Now()})
 		c.emit(journal.CallClosed, nil)
 		c.mu.Unlock()
+		cs.finishRecording(c)
 		e.journal.DropOpen(c.key)
 		return nil
 	}

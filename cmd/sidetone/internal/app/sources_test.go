@@ -69,7 +69,7 @@ func TestFreeSWITCHFork(t *testing.T) {
 	}
 	rec = r.wait(t, "fs-1", "ended", func(r journal.Call) bool { return r.State != "running" })
 	<-r.calls.find("fs-1").done // what was sent has been heard
-	engine := r.calls.env.recogniser.Engine.(*recording)
+	engine := r.calls.env.recogniser.Engine.(*taper)
 	levels := map[string]int16{}
 	for _, l := range rec.Legs {
 		f := engine.frames(l.ID)

@@ -46,6 +46,8 @@ type storage struct {
 	store   *store.DB
 	records *records.Records
 	audit   *audit.Log
+	// recordings is nil where no audio is kept and none was.
+	recordings *recordings
 
 	// behind is the last error of the records, nil while they keep up.
 	behind atomic.Pointer[error]
@@ -90,8 +92,11 @@ func openStorage(cfg *config.Config, log *slog.Logger) (*storage, error) {
 	if s.records, err = records.New(s.store, records.Config{Log: log}); err != nil {
 		return s, err
 	}
-	s.keys = keysDir(s.dir)
-	if s.audit, err = openAudit(ctx, s.store, s.dir, s.node, log); err != nil {
+	s.keys = cfg.Storage.KeysIn(s.dir)
+	if s.audit, err = openAudit(ctx, s.store, s.keys, s.node, log); err != nil {
+		return s, err
+	}
+	if s.recordings, err = openRecordings(cfg, s, log); err != nil {
 		return s, err
 	}
 	run, cancel := context.WithCancel(context.Background())
@@ -143,6 +148,9 @@ func (s *storage) noteRecords(err error) {
 // erase deletes calls everywhere, for good. Recordings go first: without the
 // records nobody knows whose they were.
 func (s *storage) erase(ctx context.Context, keys []string) error {
+	if err := s.recordings.erase(keys); err != nil {
+		return err
+	}
 	for _, key := range keys {
 		if err := s.journal.Erase(ctx, key); err != nil {
 			return err
@@ -158,6 +166,9 @@ func (s *storage) expire(ctx context.Context, policy records.Policy) {
 	defer every.Stop()
 	for {
 		gone, err := s.records.Expire(ctx, time.Now(), policy)
+		if err == nil {
+			err = s.recordings.expire(ctx, s, gone.Recordings)
+		}
 		switch {
 		case ctx.Err() != nil:
 			return

@@ -38,6 +38,7 @@ type Config struct {
 	Guidance    Guidance    `yaml:"guidance"`
 	Tracing     Tracing     `yaml:"tracing"`
 	Doctor      Doctor      `yaml:"doctor"`
+	Recording   Recording   `yaml:"recording"`
 	Log         Log         `yaml:"log"`
 }
 
@@ -188,6 +189,7 @@ func (c *Config) Validate() error {
 		bad("roles", "%v", err)
 	}
 	c.Recognition.validate(bad)
+	c.Recording.validate(bad)
 	c.validateOperation(bad)
 	if _, err := c.Log.level(); err != nil {
 		bad("log.level", "%v", err)

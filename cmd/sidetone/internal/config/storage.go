@@ -16,6 +16,7 @@ const EnvData = "SIDETONE_DATA"
 type Storage struct {
 	Dir       string `yaml:"dir"`
 	Records   string `yaml:"records"`
+	Keys      string `yaml:"keys"`
 	MinFreeMB int    `yaml:"min_free_mb"`
 	// Keep is for how long what is known of a call is kept.
 	Keep Keep `yaml:"keep"`
@@ -93,6 +94,14 @@ func (c *Config) NodeName() (string, error) {
 		return "", fmt.Errorf("server.node: the machine's name %q will not do: set one", host)
 	}
 	return host, nil
+}
+
+// KeysIn is the folder of the keys, where everything else lies in dir.
+func (s *Storage) KeysIn(dir string) string {
+	if s.Keys != "" {
+		return filepath.Clean(s.Keys)
+	}
+	return filepath.Join(dir, "keys")
 }
 
 // Path is the folder of everything that is kept.
