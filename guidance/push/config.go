@@ -111,7 +111,7 @@ type Config struct {
 	// no other on the bus has.
 	Bus  Bus
 	Node string
-	// Beat is how often servers tell each other that they are there, 2 s. One that
+	// Beat is how often servers tell each other that they are there, 1 s. One that
 	// is silent for 3.5 beats is taken for lost.
 	Beat time.Duration
 	// ForgetLost is how long panes wait for a call whose server was lost before
@@ -127,7 +127,7 @@ func (c *Config) validate() error {
 		orStandard("EndedCalls", &c.EndedCalls, 256), orStandard("PanesPerAgent", &c.PanesPerAgent, 8),
 		orStandard("PingEvery", &c.PingEvery, 15*time.Second), orStandard("PongWait", &c.PongWait, 40*time.Second),
 		orStandard("WriteTimeout", &c.WriteTimeout, 5*time.Second), orStandard("SearchTimeout", &c.SearchTimeout, 5*time.Second),
-		orStandard("Beat", &c.Beat, 2*time.Second), orStandard("ForgetLost", &c.ForgetLost, 5*time.Minute),
+		orStandard("Beat", &c.Beat, time.Second), orStandard("ForgetLost", &c.ForgetLost, 5*time.Minute),
 	)
 	if err != nil {
 		return err

@@ -13,9 +13,11 @@ import (
 	"github.com/gorilla/websocket"
 )
 
-// pause lets a few beats pass.
+const beat = 2 * time.Second
+
+// beats lets a few beats pass.
 func beats(n int) {
-	time.Sleep(time.Duration(n) * 2 * time.Second)
+	time.Sleep(time.Duration(n) * beat)
 	synctest.Wait()
 }
 
@@ -462,7 +464,7 @@ func TestStuckBus(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWire()
 		bus := &port{w: w, node: "a"}
-		a, b := newHub(t, Config{Node: "a", Bus: bus}), w.node(t, "b", Config{})
+		a, b := newHub(t, Config{Node: "a", Bus: bus, Beat: beat}), w.node(t, "b", Config{})
 		start(t, a, "c1", "maria")
 		there := watchScreen(t, pipes(t, b)("maria"))
 		synctest.Wait()
@@ -533,7 +535,7 @@ func TestSkewedClock(t *testing.T) {
 			const oneWay = 7 * time.Millisecond
 			w, l := newWire(), newListener()
 			w.setFate(func(string, string, envelope) fate { return fate{delay: oneWay} })
-			a, err := newAt(Config{Listener: l, Node: "a", Bus: &port{w: w, node: "a"}}, func() time.Time { return time.Now().Add(skew) })
+			a, err := newAt(Config{Listener: l, Node: "a", Beat: beat, Bus: &port{w: w, node: "a"}}, func() time.Time { return time.Now().Add(skew) })
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -396,7 +396,7 @@ func (w *wire) count(kind string) int {
 // node is a hub on the wire.
 func (w *wire) node(t *testing.T, name string, cfg Config) *Hub {
 	t.Helper()
-	cfg.Node, cfg.Bus = name, &port{w: w, node: name}
+	cfg.Node, cfg.Bus, cfg.Beat = name, &port{w: w, node: name}, beat
 	return newHub(t, cfg)
 }
 
