@@ -240,7 +240,7 @@ func (a *App) Run(ctx context.Context) error { return a.Serve(ctx, ctx) }
 // running ones go on to their ends; those that are left after server.drain_limit,
 // or when now ends, are aborted.
 func (a *App) Serve(ctx, now context.Context) error {
-	server := a.httpServer()
+	server := a.httpServer(a.routes())
 	failed := make(chan error, 1)
 	go func() {
 		if a.certs == nil {

@@ -245,6 +245,13 @@ func (r *taper) frames(leg string) []pcm.Frame {
 
 func (r *taper) Close() error { return nil }
 
+// maker makes a recogniser of the engine.
+func (r *taper) maker() maker {
+	return func(c config.Recognition, _ *models.Store, _ *metrics, _ *slog.Logger) (*recogniser, error) {
+		return &recogniser{Engine: r, c: c, local: &local{}, languages: []string{"en"}}, nil
+	}
+}
+
 func (r *taper) NewStream(_ context.Context, c asr.StreamConfig) (asr.Stream, error) {
 	return &recorded{r, c.Leg}, nil
 }

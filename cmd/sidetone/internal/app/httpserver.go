@@ -23,20 +23,20 @@ const (
 
 // httpServer serves the routes to clients of whom some send slowly or not at all.
 // WebSockets have limits of their own.
-func (a *App) httpServer() *http.Server {
+func (a *App) httpServer(routes http.Handler) *http.Server {
 	return &http.Server{
-		Handler: bounded(a.routes()), ReadHeaderTimeout: headerLimit, IdleTimeout: idleLimit, MaxHeaderBytes: maxHead,
+		Handler: bounded(routes, bodyLimit), ReadHeaderTimeout: headerLimit, IdleTimeout: idleLimit, MaxHeaderBytes: maxHead,
 		ErrorLog: slog.NewLogLogger(a.log.Handler(), slog.LevelWarn),
 	}
 }
 
 // bounded gives a request's body its time. A WebSocket's handshake takes the
 // deadline off again.
-func bounded(h http.Handler) http.Handler {
+func bounded(h http.Handler, limit time.Duration) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c := http.NewResponseController(w)
 		// A connection that cannot have one is not from a network.
-		_ = c.SetReadDeadline(time.Now().Add(bodyLimit))
+		_ = c.SetReadDeadline(time.Now().Add(limit))
 		h.ServeHTTP(w, r)
 	})
 }

@@ -512,6 +512,9 @@ func (s *sources) subscribe(w http.ResponseWriter, r *http.Request) {
 		err = &apiError{Status: http.StatusBadGateway, Text: err.Error(), Hint: "see sources.rtpengine.ng, and rtpengine's listen-ng"}
 	}
 	if err != nil {
+		if e := classify(err); e.Status == http.StatusInternalServerError {
+			err = &apiError{Status: http.StatusBadGateway, Text: e.Text, Hint: "see rtpengine's log, and whether sources.rtpengine.ng is its listen-ng"}
+		}
 		writeError(w, err)
 		return
 	}
