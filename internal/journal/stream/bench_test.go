@@ -1,7 +1,11 @@
 package stream
 
 import (
+	"bytes"
+	"context"
 	"fmt"
+	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -48,4 +52,71 @@ func BenchmarkAcknowledged(b *testing.B) {
 			})
 		}
 	}
+}
+
+// BenchmarkOpen is how long it takes until a log of 100,000 events of 1000 calls is
+// open again: after it was closed, and after a crash, when NATS reads everything.
+func BenchmarkOpen(b *testing.B) {
+	dir := b.TempDir()
+	cfg := Config{Dir: dir, Node: "one", Sync: time.Minute, SoftLimit: 1 << 40}
+	l, err := Open(b.Context(), cfg)
+	if err != nil {
+		b.Fatal(err)
+	}
+	for n := range uint64(100) {
+		for call := range 1000 {
+			e := event(callKey(call), n+1)
+			e.Body = bytes.Repeat([]byte("7"), 300)
+			l.Append(e)
+		}
+		if n%5 == 4 {
+			flush(b, l)
+		}
+	}
+	if err := l.Close(b.Context()); err != nil {
+		b.Fatal(err)
+	}
+	for _, crash := range []bool{false, true} {
+		b.Run(fmt.Sprintf("crash=%v", crash), func(b *testing.B) {
+			for b.Loop() {
+				if crash {
+					b.StopTimer()
+					if err := os.Remove(filepath.Join(filepath.Dir(newestBlock(b, dir)), "index.db")); err != nil {
+						b.Fatal(err)
+					}
+					b.StartTimer()
+				}
+				l, err := Open(b.Context(), cfg)
+				if err != nil {
+					b.Fatal(err)
+				}
+				b.StopTimer()
+				if err := l.Close(b.Context()); err != nil {
+					b.Fatal(err)
+				}
+				b.StartTimer()
+			}
+		})
+	}
+	l = begin(b, cfg)
+	b.Run("read a call", func(b *testing.B) {
+		for b.Loop() {
+			if got := read(b, l, callKey(500)); len(got) != 100 {
+				b.Fatal(len(got))
+			}
+		}
+	})
+	b.Run("consume all", func(b *testing.B) {
+		for b.Loop() {
+			ctx, cancel := context.WithCancel(b.Context())
+			n := 0
+			_ = l.Consume(ctx, fmt.Sprintf("bench%d", time.Now().UnixNano()), 500, func(batch []journal.Event) error {
+				if n += len(batch); n == 100_000 {
+					cancel()
+				}
+				return nil
+			})
+			cancel()
+		}
+	})
 }

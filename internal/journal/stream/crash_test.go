@@ -36,7 +36,7 @@ func killed(t *testing.T) (dir string, acked int) {
 }
 
 // newestBlock is the file that the journal's stream was writing.
-func newestBlock(t *testing.T, dir string) string {
+func newestBlock(t testing.TB, dir string) string {
 	t.Helper()
 	var newest string
 	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {

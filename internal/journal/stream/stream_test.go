@@ -1,8 +1,11 @@
 package stream
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -103,35 +106,106 @@ func TestOrder(t *testing.T) {
 	}
 }
 
-func TestOpenCalls(t *testing.T) {
-	l := begin(t, Config{Dir: t.TempDir(), Node: "one", Sync: time.Second})
+// An event that can never be stored is told, leaves no hole, and holds nothing up.
+func TestHopeless(t *testing.T) {
+	l := begin(t, Config{Dir: t.TempDir(), Node: "one", Sync: time.Minute})
+	bad, huge := event("a", 2), event("a", 4)
+	bad.Body = []byte("{no JSON")
+	huge.Body = fmt.Appendf(nil, "%q", strings.Repeat("x", maxPayload))
 	l.Append(event("a", 1))
-	l.HoldOpen(OpenCall{Key: "a", Call: "7", Agent: "bo"})
-	l.HoldOpen(OpenCall{Key: "a", Call: "7", Agent: "mi"})
-	l.HoldOpen(OpenCall{Key: "b", Call: "8"})
-	l.DropOpen("b")
+	l.Append(bad)
+	l.Append(event("a", 3))
+	l.Append(huge)
+	l.Append(event("a", 5))
+	l.Append(event("no.key", 1))
+	l.HoldOpen(OpenCall{Key: "*"})
 	flush(t, l)
-	open, err := l.OpenCalls(t.Context())
-	if err != nil || len(open) != 1 || open[0].Agent != "mi" || open[0].Node != "one" {
-		t.Fatalf("open calls %+v, %v", open, err)
+	got := read(t, l, "a")
+	whole(t, got, 5)
+	if got[1].Kind != Omitted || got[3].Kind != Omitted || string(got[3].Body) != `{"kind":"utterance.final"}` {
+		t.Errorf("%+v", got)
 	}
-	l.Announce(NodeInfo{URL: "http://x"})
-	for {
-		nodes, err := l.Nodes(t.Context())
-		if err != nil {
-			t.Fatal(err)
+	if h := l.Health(); h.Rejected != 4 || h.Waiting != 0 || h.Bytes != 0 {
+		t.Errorf("%+v", h)
+	}
+	if err := l.Read(t.Context(), "no.key", nil); err == nil {
+		t.Error("a key that can be none was read")
+	}
+}
+
+func TestErase(t *testing.T) {
+	dir := t.TempDir()
+	l := begin(t, Config{Dir: dir, Node: "one"})
+	for n := range uint64(40) {
+		e := event("a", n+1)
+		e.Body = []byte(`{"text":"my number is 555 0199"}`)
+		l.Append(e)
+		l.Append(event("b", n+1))
+		if n%3 == 0 {
+			flush(t, l)
 		}
-		if len(nodes) == 1 && nodes[0].URL == "http://x" {
-			break
-		}
 	}
-	ok, err := l.Adopt(t.Context(), open[0], "two")
-	if !ok || err != nil {
-		t.Fatal(ok, err)
+	// Some of it still waits.
+	if err := l.Erase(t.Context(), "a"); err != nil {
+		t.Fatal(err)
 	}
-	l.DropOpen("a")
 	flush(t, l)
-	if open, err = l.OpenCalls(t.Context()); err != nil || len(open) != 1 || open[0].Node != "two" {
-		t.Fatalf("open calls %+v, %v", open, err)
+	if got := read(t, l, "a"); len(got) > 0 {
+		t.Errorf("%d events of an erased call", len(got))
+	}
+	whole(t, read(t, l, "b"), 40)
+	block, err := os.ReadFile(newestBlock(t, dir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if bytes.Contains(block, []byte("555 0199")) {
+		t.Error("what was erased still stands in the file")
+	}
+	if !bytes.Contains(block, []byte("number 40")) {
+		t.Error("the file is another one")
+	}
+}
+
+func TestMaxAge(t *testing.T) {
+	l := begin(t, Config{Dir: t.TempDir(), Node: "one", Sync: time.Minute, MaxAge: time.Second, memory: time.Second})
+	l.Append(event("a", 1))
+	flush(t, l)
+	eventually(t, "the event has gone", func() bool { return len(read(t, l, "a")) == 0 })
+}
+
+func TestConfig(t *testing.T) {
+	good := Config{Dir: t.TempDir(), Node: "one"}
+	for want, spoil := range map[string]func(*Config){
+		"node's name":       func(c *Config) { c.Node = "a b" },
+		`the name "x.y"`:    func(c *Config) { c.Name = "x.y" },
+		"neither a folder":  func(c *Config) { c.Dir = "" },
+		"a URL is given":    func(c *Config) { c.URL, c.Listen = "nats://127.0.0.1:1", "127.0.0.1:0" },
+		"needs a secret":    func(c *Config) { c.Listen = "127.0.0.1:0" },
+		"certificate and":   func(c *Config) { c.CertFile = "x" },
+		"cannot be negativ": func(c *Config) { c.MaxAge = -1 },
+		"too short":         func(c *Config) { c.Lease = 1 },
+		"1 to 5":            func(c *Config) { c.Replicas = 9 },
+		"need a cluster":    func(c *Config) { c.Replicas = 3 },
+		"no port":           func(c *Config) { c.Listen, c.Secret = "127.0.0.1:x", "s" },
+		"certificate: open": func(c *Config) { c.CertFile, c.KeyFile = "none", "none" },
+	} {
+		c := good
+		spoil(&c)
+		if l, err := Open(t.Context(), c); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v", want, err)
+			if l != nil {
+				_ = l.Close(t.Context())
+			}
+		}
+	}
+}
+
+// Without the secret nobody is let in.
+func TestSecret(t *testing.T) {
+	url := shared(t)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	if _, err := Open(ctx, Config{URL: url, Node: "one", Secret: "guessed"}); err == nil || !strings.Contains(strings.ToLower(err.Error()), "authorization") {
+		t.Error(err)
 	}
 }
