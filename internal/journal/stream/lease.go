@@ -48,9 +48,9 @@ func (l *Log) renewLease(ctx context.Context, kv jetstream.KeyValue, key string,
 	for {
 		select {
 		case <-ctx.Done():
-			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 			defer cancel()
-			if err := kv.Purge(ctx, key, jetstream.LastRevision(rev)); err != nil {
+			if err := kv.Purge(last, key, jetstream.LastRevision(rev)); err != nil {
 				l.cfg.Log.Debug("journal: giving a lease back", "lease", key, "err", err)
 			}
 			return

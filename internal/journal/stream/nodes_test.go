@@ -287,7 +287,6 @@ func TestConsumeTakeover(t *testing.T) {
 		})
 	}
 	writer := node(t, url, "writer")
-	first := ""
 	done := uint64(0)
 	expect := func(from, to uint64) (by string) {
 		for n := from; n <= to; n++ {
@@ -309,7 +308,7 @@ func TestConsumeTakeover(t *testing.T) {
 		}
 		return by
 	}
-	first = expect(1, 50)
+	first := expect(1, 50)
 	for _, l := range nodes {
 		if l.cfg.Node == first {
 			vanish(t, l)

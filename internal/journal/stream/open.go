@@ -53,8 +53,8 @@ func (l *Log) OpenCalls(ctx context.Context) ([]OpenCall, error) {
 	var all []OpenCall
 	err = entries(ctx, kv, "open.*", func(e jetstream.KeyValueEntry) error {
 		var o OpenCall
-		if err := json.Unmarshal(e.Value(), &o); err != nil {
-			return fmt.Errorf("%s: %w", e.Key(), err)
+		if bad := json.Unmarshal(e.Value(), &o); bad != nil {
+			return fmt.Errorf("%s: %w", e.Key(), bad)
 		}
 		o.revision = e.Revision()
 		all = append(all, o)
@@ -172,8 +172,8 @@ func (l *Log) Nodes(ctx context.Context) ([]Node, error) {
 	var all []Node
 	err = entries(ctx, kv, "node.*", func(e jetstream.KeyValueEntry) error {
 		var n Node
-		if err := json.Unmarshal(e.Value(), &n); err != nil {
-			return fmt.Errorf("%s: %w", e.Key(), err)
+		if bad := json.Unmarshal(e.Value(), &n); bad != nil {
+			return fmt.Errorf("%s: %w", e.Key(), bad)
 		}
 		all = append(all, n)
 		return nil

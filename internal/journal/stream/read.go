@@ -136,8 +136,8 @@ func (l *Log) consume(ctx context.Context, name string, batch int, fn func([]jou
 	entry, err := state.Get(ctx, "cursor."+name)
 	switch {
 	case err == nil:
-		if err := json.Unmarshal(entry.Value(), &at); err != nil {
-			return false, fmt.Errorf("how far it is: %w", err)
+		if bad := json.Unmarshal(entry.Value(), &at); bad != nil {
+			return false, fmt.Errorf("how far it is: %w", bad)
 		}
 		rev = entry.Revision()
 	case !errors.Is(err, jetstream.ErrKeyNotFound):

@@ -174,7 +174,7 @@ func (l *Log) connect(ctx context.Context) error {
 		nats.ReconnectHandler(func(*nats.Conn) { l.connected(true, nil) }),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) { l.connected(false, err) }),
 		// Slow subscribers are counted; what else may come the pump sees, too.
-		nats.ErrorHandler(func(_ *nats.Conn, s *nats.Subscription, err error) { l.cfg.Log.Debug("journal: NATS", "err", err) }),
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { l.cfg.Log.Debug("journal: NATS", "err", err) }),
 	}
 	if l.cfg.Secret != "" {
 		opts = append(opts, nats.UserInfo(user, l.cfg.Secret))

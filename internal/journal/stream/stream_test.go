@@ -3,6 +3,7 @@ package stream
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -101,7 +102,7 @@ func TestOrder(t *testing.T) {
 		}
 		return nil
 	})
-	if err != context.Canceled || got != calls*events {
+	if !errors.Is(err, context.Canceled) || got != calls*events {
 		t.Errorf("consumed %d: %v", got, err)
 	}
 }
