@@ -221,6 +221,17 @@ func TestNodes(t *testing.T) {
 	}
 }
 
+func TestTwins(t *testing.T) {
+	url := shared(t)
+	one := node(t, url, "one")
+	eventually(t, "one process of the name beats", func() bool { return time.Since(one.started) > 3*one.cfg.Lease })
+	if h := one.Health(); h.LastError != "" {
+		t.Error(h.LastError)
+	}
+	node(t, url, "one")
+	eventually(t, "the other is noticed", func() bool { h := one.Health(); return strings.Contains(h.LastError, "called one, too") })
+}
+
 // The events of a batch come again until they are taken, and then from where it was.
 func TestConsumeAgain(t *testing.T) {
 	l := begin(t, Config{Dir: t.TempDir(), Node: "one", Sync: time.Minute})

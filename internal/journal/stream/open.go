@@ -219,9 +219,31 @@ func (l *Log) renew() {
 	if err != nil {
 		return
 	}
+	l.twin(ctx, kv)
 	if _, err := kv.Put(ctx, "node."+l.cfg.Node, b); err != nil {
 		l.cfg.Log.Debug("journal: the node's lease", "err", err)
 	}
+}
+
+// twin tells when another process of this name beats, and does so still long after
+// this one began: an earlier one cannot.
+func (l *Log) twin(ctx context.Context, kv jetstream.KeyValue) {
+	if time.Since(l.started) < 2*l.cfg.Lease {
+		return
+	}
+	e, err := kv.Get(ctx, "node."+l.cfg.Node)
+	if err != nil {
+		return
+	}
+	var n Node
+	if json.Unmarshal(e.Value(), &n) != nil || n.Self == l.self {
+		return
+	}
+	err = fmt.Errorf("another process is called %s, too, since %v: they take each other's calls; give one another name", n.Name, n.Since)
+	l.mu.Lock()
+	l.trouble(err, time.Now())
+	l.mu.Unlock()
+	l.cfg.Log.Error("journal: two nodes of one name", "err", err)
 }
 
 // resign gives the lease back, so that others see at once that the node has gone.

@@ -167,10 +167,10 @@ func (l *Log) connect(ctx context.Context) error {
 	opts := []nats.Option{
 		nats.Name("sidetone " + l.cfg.Node), nats.MaxReconnects(-1), nats.ReconnectWait(250 * time.Millisecond),
 		nats.ReconnectJitter(100*time.Millisecond, 100*time.Millisecond),
+		// A wrong secret may be set right at the server: that, too, is tried for ever.
+		nats.IgnoreAuthErrorAbort(),
 		// What could not be sent is sent again by the pump, not kept by the client.
 		nats.ReconnectBufSize(-1),
-		nats.RetryOnFailedConnect(l.srv == nil),
-		nats.ConnectHandler(func(*nats.Conn) { l.connected(true, nil) }),
 		nats.ReconnectHandler(func(*nats.Conn) { l.connected(true, nil) }),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) { l.connected(false, err) }),
 		// Slow subscribers are counted; what else may come the pump sees, too.
@@ -191,14 +191,11 @@ func (l *Log) connect(ctx context.Context) error {
 		opts = append(opts, nats.RootCAs(l.cfg.CAFile))
 	}
 	var err error
-	if l.nc, err = nats.Connect(url, opts...); err != nil {
-		return fmt.Errorf("journal: NATS at %s: %w", l.where(), err)
-	}
-	for l.nc.Status() != nats.CONNECTED {
+	for l.nc, err = nats.Connect(url, opts...); err != nil; l.nc, err = nats.Connect(url, opts...) {
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("journal: NATS at %s does not answer: %w", l.where(), orElse(l.nc.LastError(), ctx.Err()))
-		case <-time.After(20 * time.Millisecond):
+			return fmt.Errorf("journal: NATS at %s cannot be reached: %w", l.where(), err)
+		case <-time.After(firstPause):
 		}
 	}
 	l.connected(true, nil)

@@ -217,7 +217,7 @@ type names struct {
 func (n *names) open(key string) string { return "$KV." + n.state + ".open." + key }
 
 // Open connects, or starts the embedded server, and makes what is missing there.
-// It waits for a server elsewhere as long as ctx lets it.
+// It tries to reach a server elsewhere until ctx ends, and at least once.
 func Open(ctx context.Context, cfg Config) (*Log, error) {
 	cfg, err := cfg.withDefaults()
 	if err != nil {
