@@ -20,7 +20,7 @@ func house() Rules {
 			"cmd/sidetone/internal/doctor", "cmd/sidetone/internal/capture",
 			"bench", "bench/wer", "bench/nonspeech", "bench/load",
 			"internal/pcm", "internal/dsp", "internal/nn", "internal/wav", "internal/tensor", "internal/safetensors", "internal/torchfile",
-			"internal/journal",
+			"internal/journal", "internal/records/words",
 		},
 		Homes: map[string][]string{
 			"github.com/pion/rtp":            {"media/...", "cmd/sidetone/internal/doctor"},

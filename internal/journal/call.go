@@ -201,6 +201,23 @@ func (s *Shown) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
+// tellable says what is wrong with a card that would make its call one that cannot
+// be told or read back.
+func (s *Shown) tellable() error {
+	b, err := json.Marshal(s)
+	if err != nil {
+		return err
+	}
+	var back Shown
+	if err = json.Unmarshal(b, &back); err != nil {
+		return err
+	}
+	if back.ID != s.ID {
+		return fmt.Errorf("card %q calls itself %q", s.ID, back.ID)
+	}
+	return nil
+}
+
 // Last is when the call's last event happened.
 func (c *Call) Last() time.Time { return c.last }
 
@@ -384,7 +401,15 @@ func (c *Call) applyCard(e *Event) error {
 	}
 	switch e.Kind {
 	case CardShown:
-		return read(e, func(b *Card) { c.Cards = append(c.Cards, Shown{Card: *b, State: "live"}) })
+		s := Shown{State: "live"}
+		if err := e.Into(&s.Card); err != nil {
+			return err
+		}
+		if err := s.tellable(); err != nil {
+			return fmt.Errorf("journal: %s, event %s: %w: %w", e.Kind, e.ID(), ErrBroken, err)
+		}
+		c.Cards = append(c.Cards, s)
+		return nil
 	case CardPainted:
 		return read(e, func(b *Painted) {
 			card(b.ID, func(s *Shown) {

@@ -12,14 +12,16 @@ import (
 	"unicode/utf8"
 
 	"sidetone/internal/journal"
+	"sidetone/internal/records/words"
 	"sidetone/internal/store"
 )
 
 const (
 	// most is how many events one transaction takes.
 	most = 500
-	// rowsAtOnce bounds the rows of one INSERT: SQLite takes 32,766 arguments.
-	rowsAtOnce = 200
+	// rowsAtOnce bounds the rows of one INSERT, a power of two: SQLite takes 32,766
+	// arguments.
+	rowsAtOnce = 128
 	// longestHole is how many missing events Mend believes in.
 	longestHole = 100_000
 )
@@ -148,7 +150,7 @@ type state struct {
 	// what the batch has changed
 	changed, legs, reworded bool
 	said, carded, fared     bool
-	words                   wordSet
+	words                   words.Set
 }
 
 func (b *batch) run(ctx context.Context, events []journal.Event, mend []string) error {
@@ -175,7 +177,7 @@ func (b *batch) run(ctx context.Context, events []journal.Event, mend []string) 
 func (b *batch) key(k string) {
 	if b.calls[k] == nil {
 		b.keys = append(b.keys, k)
-		b.calls[k] = &state{waiting: map[uint64]journal.Event{}, old: map[uint64]bool{}, words: wordSet{}}
+		b.calls[k] = &state{waiting: map[uint64]journal.Event{}, old: map[uint64]bool{}, words: words.Set{}}
 	}
 }
 
@@ -184,7 +186,7 @@ func (b *batch) load(ctx context.Context) error {
 	if len(b.keys) == 0 {
 		return nil
 	}
-	in, keys := store.Marks(len(b.keys)), args(b.keys)
+	in, keys := among(b.keys)
 	at := map[string]uint64{}
 	rows, err := b.tx.Query(ctx, `SELECT key, n FROM calls WHERE key IN `+in, keys...)
 	if err != nil {
@@ -344,8 +346,8 @@ func (b *batch) apply(s *state, e journal.Event) {
 		}
 		var f journal.Final
 		if e.Into(&f) == nil {
-			s.words.add(f.Text)
-			s.words.add(f.Written)
+			s.words.Add(f.Text)
+			s.words.Add(f.Written)
 		}
 	case journal.LegFared:
 		s.fared = true
@@ -421,7 +423,7 @@ func text(body []byte) sql.NullString {
 // project writes the calls, their addresses and their words.
 func (b *batch) project(ctx context.Context) error {
 	var changed []*state
-	var addresses, words [][]any
+	var addresses, found [][]any
 	for _, k := range b.keys {
 		s := b.calls[k]
 		if !s.changed {
@@ -441,12 +443,12 @@ func (b *batch) project(ctx context.Context) error {
 				return err
 			}
 			for _, l := range s.call.Transcript {
-				s.words.add(l.Text)
-				s.words.add(l.Written)
+				s.words.Add(l.Text)
+				s.words.Add(l.Written)
 			}
 		}
-		for _, w := range s.words.sorted() {
-			words = append(words, []any{w, k})
+		for _, w := range s.words.Sorted() {
+			found = append(found, []any{w, k})
 		}
 	}
 	if err := insert(ctx, b.tx, upsertHead, upsertTail, changed, (*state).row); err != nil {
@@ -456,20 +458,39 @@ func (b *batch) project(ctx context.Context) error {
 	if err := insert(ctx, b.tx, `INSERT INTO customers (address, key) VALUES `, ` ON CONFLICT (address, key) DO NOTHING`, addresses, same); err != nil {
 		return err
 	}
-	return insert(ctx, b.tx, `INSERT INTO words (word, key) VALUES `, ` ON CONFLICT (word, key) DO NOTHING`, words, same)
+	return insert(ctx, b.tx, `INSERT INTO words (word, key) VALUES `, ` ON CONFLICT (word, key) DO NOTHING`, found, same)
 }
 
-// insert writes rows with as few statements as the databases allow.
+// insert writes rows with few statements: a power of two each, since PostgreSQL
+// keeps the plan of every statement that it has seen.
 func insert[T any](ctx context.Context, tx *store.Tx, head, tail string, rows []T, row func(T) []any) error {
-	for chunk := range slices.Chunk(rows, rowsAtOnce) {
+	for size := rowsAtOnce; len(rows) > 0; {
+		for size > len(rows) {
+			size /= 2
+		}
 		var values []any
-		for _, r := range chunk {
+		for _, r := range rows[:size] {
 			values = append(values, row(r)...)
 		}
-		one := store.Marks(len(values) / len(chunk))
-		if _, err := tx.Exec(ctx, head+strings.Repeat(one+", ", len(chunk)-1)+one+tail, values...); err != nil {
+		one := store.Marks(len(values) / size)
+		if _, err := tx.Exec(ctx, head+strings.Repeat(one+", ", size-1)+one+tail, values...); err != nil {
 			return err
 		}
+		rows = rows[size:]
 	}
 	return nil
+}
+
+// among is an IN list of keys and its arguments. Its length is a power of two, as
+// insert's is; the last key fills it up.
+func among(keys []string) (string, []any) {
+	size := 1
+	for size < len(keys) {
+		size *= 2
+	}
+	values := make([]any, size)
+	for i := range values {
+		values[i] = keys[min(i, len(keys)-1)]
+	}
+	return store.Marks(size), values
 }

@@ -80,7 +80,8 @@ func (r *Records) EraseCustomer(ctx context.Context, customer string) ([]string,
 func (r *Records) Erased(ctx context.Context, keys []string) ([]string, error) {
 	var out []string
 	for chunk := range slices.Chunk(keys, rowsAtOnce) {
-		rows, err := r.db.Query(ctx, `SELECT key FROM erased WHERE key IN `+store.Marks(len(chunk)), args(chunk)...)
+		in, values := among(chunk)
+		rows, err := r.db.Query(ctx, `SELECT key FROM erased WHERE key IN `+in, values...)
 		if err != nil {
 			return nil, fmt.Errorf("records: %w", err)
 		}
@@ -97,7 +98,7 @@ func (r *Records) Erased(ctx context.Context, keys []string) ([]string, error) {
 func (r *Records) delete(ctx context.Context, keys []string) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	in, values := store.Marks(len(keys)), args(keys)
+	in, values := among(keys)
 	err := r.change(ctx, func(tx *store.Tx) error {
 		for _, table := range []string{"words", "customers", "events", "broken_events", "calls"} {
 			if _, err := tx.Exec(ctx, `DELETE FROM `+table+` WHERE key IN `+in, values...); err != nil {

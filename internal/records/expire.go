@@ -138,7 +138,7 @@ func (r *Records) due(ctx context.Context, cond string, before time.Time, limit 
 func (r *Records) strip(ctx context.Context, keys []string, p part) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	in, values := store.Marks(len(keys)), args(keys)
+	in, values := among(keys)
 	kinds := make([]any, len(p.kinds))
 	for i, k := range p.kinds {
 		kinds[i] = string(k)

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"sidetone/internal/records/words"
 	"sidetone/internal/store"
 )
 
@@ -99,6 +100,9 @@ type Filter struct {
 	Before string
 }
 
+// longestText bounds the text looked for, in bytes.
+const longestText = 200
+
 // List finds calls, the newest first. The cursor is Before of the next list and
 // empty after the last; with Text a list may be shorter than its limit though
 // others follow. A filter that cannot be is ErrFilter.
@@ -111,12 +115,15 @@ func (r *Records) List(ctx context.Context, f Filter) ([]Summary, string, error)
 		f.Limit = 50
 	}
 	f.Limit = min(f.Limit, 1000)
-	var q question
+	var q words.Question
+	if len(f.Text) > longestText {
+		return nil, "", fmt.Errorf("records: %w: the text looked for has %d bytes; at most %d can be", ErrFilter, len(f.Text), longestText)
+	}
 	if f.Text != "" {
-		if q = ask(store.Clean(f.Text)); len(q.index) == 0 {
+		if q = words.Ask(store.Clean(f.Text)); len(q.Index()) == 0 {
 			return []Summary{}, "", nil
 		}
-		for _, w := range q.index {
+		for _, w := range q.Index() {
 			where = append(where, `key IN (SELECT key FROM words WHERE word = ?)`)
 			values = append(values, w)
 		}

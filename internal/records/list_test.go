@@ -68,7 +68,7 @@ func TestList(t *testing.T) {
 		if got := strings.Join(pages, " | "); got != "c9 c8 c7 c6 | c5 c4 c3 c2 | c1 c0" {
 			t.Errorf("pages %s", got)
 		}
-		for _, bad := range []records.Filter{{Before: "x"}, {Before: "12"}, {Customer: "sip:"}} {
+		for _, bad := range []records.Filter{{Before: "x"}, {Before: "12"}, {Customer: "sip:"}, {Text: strings.Repeat("卡", 70)}} {
 			if _, _, err := r.List(ctx, bad); !errors.Is(err, records.ErrFilter) {
 				t.Errorf("%+v: %v", bad, err)
 			}
@@ -175,21 +175,4 @@ func TestAddress(t *testing.T) {
 			t.Errorf("%q: %q, want %q", in, got, want)
 		}
 	}
-}
-
-// FuzzSearch: whatever was said is found again by itself, in pieces that are the
-// line.
-func FuzzSearch(f *testing.F) {
-	for _, s := range []string{"I lost my cards", "我的信用卡丢了", "don’t 1,200 €30", "กรุณารอสักครู่", "ﬁx ① Å", "がぎ ｶﾞ", "\u0301a", "ses \xff ies"} {
-		f.Add(s)
-	}
-	f.Fuzz(func(t *testing.T, text string) {
-		hits, pieces := records.Probe(text, text)
-		if strings.Join(pieces, "") != text && len(text) < 100 && len(pieces) > 0 {
-			t.Errorf("%q in pieces: %q", text, pieces)
-		}
-		if !hits {
-			t.Errorf("%q does not have what it says", text)
-		}
-	})
 }

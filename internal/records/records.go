@@ -226,11 +226,3 @@ func (r *Records) forget(keys []string) {
 		delete(r.calls, k)
 	}
 }
-
-func args(keys []string) []any {
-	out := make([]any, len(keys))
-	for i, k := range keys {
-		out[i] = k
-	}
-	return out
-}

@@ -43,7 +43,12 @@ CREATE INDEX calls_ended ON calls (ended);
 CREATE INDEX calls_last ON calls (last);
 CREATE INDEX calls_call ON calls (call, started);
 CREATE INDEX calls_agent ON calls (agent, started);
-CREATE INDEX calls_running ON calls (running, started);
+CREATE INDEX calls_running ON calls (started) WHERE running;
+-- What retention looks for among all that it has been through.
+CREATE INDEX calls_transcripts ON calls (ended) WHERE has_transcript;
+CREATE INDEX calls_cards ON calls (ended) WHERE has_cards;
+CREATE INDEX calls_statistics ON calls (ended) WHERE has_statistics;
+CREATE INDEX calls_recordings ON calls (ended) WHERE recording;
 
 CREATE TABLE events (
     key  TEXT   NOT NULL,

@@ -1,4 +1,7 @@
-package records
+// Package words finds the words of a text, for an index and in a line, whatever its
+// language: words of letters and digits where spaces stand between them, and
+// characters with their neighbours where none do (Chinese, Japanese, Thai).
+package words
 
 import (
 	"maps"
@@ -13,7 +16,7 @@ import (
 // longestWord bounds a word of the index, in bytes.
 const longestWord = 64
 
-// token is a word or a character of a text and where it stands.
+// token is a word or a character of a text and where it stands, in bytes.
 type token struct {
 	word       string
 	start, end int
@@ -103,11 +106,12 @@ func singular(w string) string {
 	return w[:len(w)-1]
 }
 
-// wordSet is the words of a text for the index: words, and of dense scripts the
+// Set is the words of texts for an index: words, and of dense scripts the
 // characters and the pairs of neighbours.
-type wordSet map[string]struct{}
+type Set map[string]struct{}
 
-func (s wordSet) add(text string) {
+// Add adds those of a text.
+func (s Set) Add(text string) {
 	var last token
 	for _, t := range tokens(text) {
 		s[t.word] = struct{}{}
@@ -118,18 +122,19 @@ func (s wordSet) add(text string) {
 	}
 }
 
-func (s wordSet) sorted() []string { return slices.Sorted(maps.Keys(s)) }
+// Sorted lists them.
+func (s Set) Sorted() []string { return slices.Sorted(maps.Keys(s)) }
 
-// question is what somebody looks for.
-type question struct {
-	// index are the words that a call must have, runs what one line must have
-	// together: a word, or a run of characters.
+// Question is what somebody looks for. The zero Question is nothing.
+type Question struct {
 	index []string
 	runs  [][]string
 }
 
-func ask(text string) question {
-	var q question
+// Ask makes a question of a text. Find takes the time of the question's length
+// times the line's: bound what others ask.
+func Ask(text string) Question {
+	var q Question
 	var last token
 	for _, t := range tokens(text) {
 		if t.dense && last.dense && last.end == t.start {
@@ -140,7 +145,7 @@ func ask(text string) question {
 		}
 		last = t
 	}
-	set := wordSet{}
+	set := Set{}
 	for _, run := range q.runs {
 		if len(run) == 1 {
 			set[run[0]] = struct{}{}
@@ -149,23 +154,44 @@ func ask(text string) question {
 			set[run[i]+run[i+1]] = struct{}{}
 		}
 	}
-	q.index = set.sorted()
+	q.index = set.Sorted()
 	return q
 }
 
-// find says which runs a line has, and marks where.
-func (q question) find(line []token) (has []bool, marks []token) {
+// Index are the words of which the Set of a text that answers the question has
+// each; none is a question without words.
+func (q Question) Index() []string { return q.index }
+
+// Runs is how many things are looked for: words, and runs of characters that
+// follow each other.
+func (q Question) Runs() int { return len(q.runs) }
+
+// Piece is a part of a line; Hit says that it was looked for.
+type Piece struct {
+	Text string `json:"text"`
+	Hit  bool   `json:"hit,omitempty"`
+}
+
+// Find says which of the question's runs a line has, and gives the line in pieces,
+// cut to so many bytes before and after its first hit; there are none where nothing
+// was found.
+func (q Question) Find(line string, around int) (has []bool, pieces []Piece) {
+	words := tokens(line)
 	has = make([]bool, len(q.runs))
+	var hits []token
 	for i, run := range q.runs {
-		for at := 0; at+len(run) <= len(line); at++ {
-			if match(line[at:at+len(run)], run) {
+		for at := 0; at+len(run) <= len(words); at++ {
+			if match(words[at:at+len(run)], run) {
 				has[i] = true
-				marks = append(marks, token{start: line[at].start, end: line[at+len(run)-1].end})
+				hits = append(hits, token{start: words[at].start, end: words[at+len(run)-1].end})
 			}
 		}
 	}
-	slices.SortFunc(marks, func(a, b token) int { return a.start - b.start })
-	return has, marks
+	if len(hits) == 0 {
+		return has, nil
+	}
+	slices.SortFunc(hits, func(a, b token) int { return a.start - b.start })
+	return has, cut(line, hits, around)
 }
 
 func match(line []token, run []string) bool {
@@ -175,4 +201,38 @@ func match(line []token, run []string) bool {
 		}
 	}
 	return true
+}
+
+// cut cuts a line around its first hit and marks the hits.
+func cut(line string, hits []token, around int) []Piece {
+	from, to := max(0, hits[0].start-around), min(len(line), hits[0].end+around)
+	for from > 0 && !utf8.RuneStart(line[from]) {
+		from--
+	}
+	for to < len(line) && !utf8.RuneStart(line[to]) {
+		to++
+	}
+	var out []Piece
+	add := func(s string, hit bool) {
+		if s != "" {
+			out = append(out, Piece{s, hit})
+		}
+	}
+	if from > 0 {
+		add("…", false)
+	}
+	at := from
+	for _, h := range hits {
+		if h.start < at || h.end > to {
+			continue
+		}
+		add(line[at:h.start], false)
+		add(line[h.start:h.end], true)
+		at = h.end
+	}
+	add(line[at:to], false)
+	if to < len(line) {
+		add("…", false)
+	}
+	return out
 }
