@@ -17,6 +17,8 @@ type feed struct {
 	// the last delta's number.
 	known bool
 	seq   uint64
+	// confirmed is when the server last told that it still tells us.
+	confirmed time.Time
 	// asked is when a snapshot was last wanted.
 	asked time.Time
 	calls []*call
@@ -141,10 +143,11 @@ func (n *network) forget(p *peer, now time.Time) {
 	}
 }
 
-// want asks for a snapshot of a feed that is not known, unless it was just asked
-// for.
+// want asks for a snapshot of a feed that is not known, or of which its server no
+// longer tells, unless it was just asked for.
 func (n *network) want(f *feed, agent string, now time.Time) {
 	p := n.peers[f.node]
+	f.known = f.known && now.Sub(f.confirmed) <= n.hub.cfg.Beat*lostHalves/2
 	if f.known || p == nil || p.lost || now.Sub(f.asked) < n.hub.cfg.Beat/4 {
 		return
 	}
@@ -163,7 +166,7 @@ func (n *network) hearBeat(p *peer, e *envelope, now time.Time) {
 			continue
 		}
 		f := r.feed(p.node)
-		f.known = f.known && seq == f.seq
+		f.known, f.confirmed = f.known && seq == f.seq, now
 		n.want(f, agent, now)
 	}
 }
@@ -172,7 +175,7 @@ func (n *network) hearBeat(p *peer, e *envelope, now time.Time) {
 func (n *network) hearFeed(p *peer, r *room, e *envelope, body []byte, now time.Time) error {
 	f := r.feed(p.node)
 	if e.Kind == "part" {
-		return n.hearPart(p, r, f, e, body)
+		return n.hearPart(p, r, f, e, body, now)
 	}
 	switch {
 	case !f.known || e.Seq != 0 && e.Seq <= f.seq:
@@ -194,7 +197,7 @@ func (n *network) hearFeed(p *peer, r *room, e *envelope, body []byte, now time.
 }
 
 // hearPart puts a snapshot together; what it says replaces all.
-func (n *network) hearPart(p *peer, r *room, f *feed, e *envelope, body []byte) error {
+func (n *network) hearPart(p *peer, r *room, f *feed, e *envelope, body []byte, now time.Time) error {
 	if f.known && e.Seq < f.seq {
 		return nil
 	}
@@ -222,7 +225,7 @@ func (n *network) hearPart(p *peer, r *room, f *feed, e *envelope, body []byte) 
 		}
 		calls = append(calls, mirror(f, v, p.skew(), h.cfg))
 	}
-	f.known, f.seq, f.calls = true, e.Seq, calls
+	f.known, f.seq, f.calls, f.confirmed = true, e.Seq, calls, now
 	r.rank()
 	if had || len(calls) > 0 || r.gathering && !n.gathers(r) {
 		h.resync(r)

@@ -196,7 +196,7 @@ func (h *Hub) Move(callID, agent string, at time.Time) error {
 	old := h.rooms[before]
 	old.calls = slices.DeleteFunc(old.calls, func(o *call) bool { return o == c })
 	h.sweep(before)
-	c.info.Agent = agent
+	c.info.Agent, c.hidden = agent, false
 	r := h.room(agent)
 	r.calls = append(r.calls, c)
 	r.rank()

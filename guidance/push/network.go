@@ -51,6 +51,7 @@ type network struct {
 	ready   []*outlet
 	ticks   int
 	lastID  uint64
+	lastSeq uint64 // of outlets that are gone
 	// namesake is set once another server of the same name was complained of.
 	namesake bool
 }

@@ -357,6 +357,60 @@ func TestMoveElsewhere(t *testing.T) {
 	})
 }
 
+// TestInterestIsLost lets nothing through that says who watches: the calls'
+// server stops to tell, which is noticed.
+func TestInterestIsLost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWire()
+		a, b := w.node(t, "a", Config{}), w.node(t, "b", Config{})
+		start(t, a, "c1", "maria")
+		there := watchScreen(t, pipes(t, b)("maria"))
+		for i := range 10 {
+			a.Utterance("c1", say(i, 1, true, "hello"))
+		}
+		synctest.Wait()
+		w.setFate(func(from, _ string, e envelope) fate { return fate{drop: from == "b" && e.Kind == "here"} })
+		beats(7)
+		a.Utterance("c1", say(10, 1, true, "still there?"))
+		beats(4)
+		if got, want := there.text(), truth(a, "maria"); got != want {
+			t.Errorf("shows %s, want %s", got, want)
+		}
+		there.close()
+	})
+}
+
+// TestMoveOfHiddenCall gives away a call that its panes were not shown, since
+// another server claims it.
+func TestMoveOfHiddenCall(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWire()
+		a, b := w.node(t, "a", Config{}), w.node(t, "b", Config{})
+		connect := pipes(t, a)
+		maria := watchScreen(t, connect("maria"))
+		began := start(t, a, "c1", "maria")
+		if err := b.Restore(CallState{Call: Call{ID: "c1", Agent: "maria", Started: began, Taken: 2}}); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if !maria.shows("on b taken 2") {
+			t.Errorf("maria sees %s", maria.text())
+		}
+		w.setCut("b", true)
+		beats(5)
+		if err := a.Move("c1", "omar", time.Now()); err != nil {
+			t.Fatal(err)
+		}
+		omar := watchScreen(t, connect("omar"))
+		synctest.Wait()
+		if !omar.shows("c1 of omar on a") || !maria.shows("on b taken 2 away server") {
+			t.Errorf("omar sees %s, maria %s", omar.text(), maria.text())
+		}
+		maria.close()
+		omar.close()
+	})
+}
+
 // TestBadWire loses, repeats, reorders and delays letters. Once it is good again,
 // panes show what is true, and they were never shown anything twice.
 func TestBadWire(t *testing.T) {

@@ -101,7 +101,7 @@ func (n *network) admit(p *peer, agent string, fresh bool, now time.Time) {
 		fresh = true
 		r = n.hub.room(agent)
 		if r.out == nil {
-			r.out = &outlet{agent: agent, watchers: map[string]time.Time{}}
+			r.out = &outlet{agent: agent, seq: n.lastSeq, watchers: map[string]time.Time{}}
 		}
 	}
 	o := r.out
@@ -124,6 +124,9 @@ func (n *network) dismiss(node, agent string) {
 		p.watched--
 	}
 	if len(r.out.watchers) == 0 {
+		// An outlet that comes later counts on, so that nobody takes its deltas for
+		// old ones.
+		n.lastSeq = max(n.lastSeq, r.out.seq)
 		r.out.backlog.clear()
 		r.out = nil
 		n.hub.sweep(agent)

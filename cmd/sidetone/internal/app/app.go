@@ -219,6 +219,8 @@ func (a *App) watch() {
 	}
 	a.metrics.watchRecordings(a.storage.recordings)
 	a.metrics.gauge("panes", "Panes connected.", func() float64 { return float64(a.hub.Stats().Panes) })
+	a.metrics.gauge("panes_servers", "Other servers whose calls panes here may show.", func() float64 { return float64(a.hub.Stats().Servers) })
+	a.metrics.gauge("panes_unsent", "Letters to other servers' panes that did not go out.", func() float64 { return float64(a.hub.Stats().Unsent) })
 	a.metrics.gauge("panes_slow", "Panes closed because they did not read.", func() float64 { return float64(a.hub.Stats().Slow) })
 }
 
