@@ -136,6 +136,7 @@ func TestEveryRouteForEverybody(t *testing.T) {
 		"GET /v1/calls":                      {"/v1/calls", "abscdi"},
 		"GET /v1/calls/{call}":               {"/v1/calls/one", "ascdi h"},
 		"GET /v1/calls/{call}/events":        {"/v1/calls/one/events", "ascd h"},
+		"GET /v1/calls/{call}/recording":     {"/v1/calls/one/recording", "ascd h"},
 		"DELETE /v1/calls/{call}":            {"/v1/calls/one", "sdi"},
 		"POST /v1/calls/{call}/legs":         {"/v1/calls/one/legs", "sdi"},
 		"DELETE /v1/calls/{call}/legs/{leg}": {"/v1/calls/one/legs/none", "sdi"},

@@ -27,6 +27,7 @@ function show() {
   $("reveal").setAttribute("aria-pressed", String(open));
   $("sso").textContent = sso ? t("sso", { name: sso }) : "";
   $("problem").hidden = problem === null;
+  $("problem").classList.toggle("calm", problem === "out");
   $("problem-text").textContent = problem ? t(problem) : "";
   $("problem-hint").textContent = problem && problem !== "out" ? t(problem + "Hint") : "";
   for (const id of ["name", "password"]) $(id).setAttribute("aria-invalid", String(problem === "wrong"));
