@@ -19,8 +19,8 @@ type picture struct {
 }
 
 type key struct {
-	Name, Color string
-	Thin        bool
+	Name, Ink string
+	Thin      bool
 }
 
 // HTML writes the report as one page with everything in it, for light and dark
@@ -79,7 +79,7 @@ func pictures(r *Result) ([]picture, error) {
 		if err != nil || svg == nil {
 			return err
 		}
-		p := picture{Title: title, SVG: template.HTML(svg)} //nolint:gosec // our own drawing
+		p := picture{Title: title, SVG: template.HTML(svg)} // our own drawing
 		for _, l := range all {
 			if len(l.Points) > 0 {
 				p.Keys = append(p.Keys, key{l.Name, hex(inks()[l.Ink]), l.Thin})

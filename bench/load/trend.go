@@ -81,14 +81,22 @@ const (
 	// driftShare and driftSlack are by how much the 95th percentile of the last
 	// third may exceed that of the first: a share of it, and seconds.
 	driftShare, driftSlack = 0.25, 0.1
-	// driftCount is how many latencies each third takes at least.
-	driftCount = 20
+	// driftCount is how many latencies each third takes at least, driftSeconds
+	// how long it is: in less time it hears other calls, not the same later.
+	driftCount   = 20
+	driftSeconds = 100
 )
 
 // CheckDrift judges whether latencies stay where they are: the 95th percentile
-// of the last third of the time against that of the first.
-func CheckDrift(what string, first, last *Sketch) Check {
+// of the last third of the time against that of the first. A third lasts so many
+// seconds.
+func CheckDrift(what string, first, last *Sketch, third float64) Check {
 	c := Check{Name: what + " latency steady"}
+	if third < driftSeconds {
+		c.Skipped = true
+		c.Text = fmt.Sprintf("%.0f s a third are too few to tell", third)
+		return c
+	}
 	if first.Count() < driftCount || last.Count() < driftCount {
 		c.Skipped = true
 		c.Text = fmt.Sprintf("%d in the first third and %d in the last are too few to tell", first.Count(), last.Count())

@@ -67,15 +67,17 @@ func TestCheckDrift(t *testing.T) {
 	for _, c := range []struct {
 		name        string
 		first, last *Sketch
+		third       float64
 		ok, skipped bool
 	}{
-		{"the same", of(100, time.Second), of(100, time.Second), true, false},
-		{"within limits", of(100, time.Second), of(100, 1300*time.Millisecond), true, false},
-		{"slower", of(100, time.Second), of(100, 1500*time.Millisecond), false, false},
-		{"faster", of(100, time.Second), of(100, time.Millisecond), true, false},
-		{"few", of(100, time.Second), of(5, time.Minute), false, true},
+		{"the same", of(100, time.Second), of(100, time.Second), 600, true, false},
+		{"within limits", of(100, time.Second), of(100, 1300*time.Millisecond), 600, true, false},
+		{"slower", of(100, time.Second), of(100, 1500*time.Millisecond), 600, false, false},
+		{"faster", of(100, time.Second), of(100, time.Millisecond), 600, true, false},
+		{"short", of(100, time.Second), of(100, time.Minute), 60, false, true},
+		{"few", of(100, time.Second), of(5, time.Minute), 600, false, true},
 	} {
-		if got := CheckDrift("card", c.first, c.last); got.OK != c.ok || got.Skipped != c.skipped {
+		if got := CheckDrift("card", c.first, c.last, c.third); got.OK != c.ok || got.Skipped != c.skipped {
 			t.Errorf("%s: %+v", c.name, got)
 		}
 	}

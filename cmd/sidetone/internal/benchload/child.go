@@ -150,7 +150,7 @@ func (c *Child) stopped() error {
 // yaml is the configuration that is made for a run.
 func (s *Server) yaml() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "server:\n  listen: 127.0.0.1:0\nmedia:\n  first_port: 0\n  last_port: 0\n  max_calls: %d\n", s.Calls)
+	fmt.Fprintf(&b, "server:\n  listen: 127.0.0.1:0\naccess:\n  required: false\nmedia:\n  first_port: 0\n  last_port: 0\n  max_calls: %d\n", s.Calls)
 	if s.SilenceTimeout > 0 {
 		fmt.Fprintf(&b, "  silence_timeout: %v\n", s.SilenceTimeout)
 	}

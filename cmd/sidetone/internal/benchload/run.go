@@ -568,7 +568,7 @@ func (r *runner) checks(result *load.Result, before, after reading, from, to tim
 		for _, k := range kinds() {
 			first, last := r.led.figures(from, from+third, nil).Latencies[k], r.led.figures(to-third, to, nil).Latencies[k]
 			if first != nil && last != nil {
-				out = append(out, load.CheckDrift(k, first, last))
+				out = append(out, load.CheckDrift(k, first, last, third.Seconds()))
 			}
 		}
 		out = append(out,

@@ -36,6 +36,7 @@ func figure(t *testing.T, r *load.Result, name string) load.LatencyFigure {
 }
 
 func TestRun(t *testing.T) {
+	t.Parallel()
 	f := newFake(t)
 	r, err := Run(t.Context(), config(f))
 	if err != nil {
@@ -77,11 +78,13 @@ func TestRun(t *testing.T) {
 }
 
 func TestRunFindsEndStatesThatAreNotOne(t *testing.T) {
+	t.Parallel()
 	for name, breakIt := range map[string]func(*fake){
 		"told twice": func(f *fake) { f.endTwice = true },
 		"changed":    func(f *fake) { f.forgetful = true },
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			f := newFake(t)
 			breakIt(f)
 			cfg := config(f)
@@ -99,6 +102,7 @@ func TestRunFindsEndStatesThatAreNotOne(t *testing.T) {
 
 // Ctrl-C hangs up all calls and still reports.
 func TestRunInterrupted(t *testing.T) {
+	t.Parallel()
 	f := newFake(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
@@ -128,6 +132,7 @@ func TestRunInterrupted(t *testing.T) {
 }
 
 func TestRamp(t *testing.T) {
+	t.Parallel()
 	f := newFake(t)
 	cfg := config(f)
 	cfg.Ramp = &Ramp{From: 1, Step: 2, To: 9, Settle: 100 * time.Millisecond, Hold: 2 * time.Second}
