@@ -183,9 +183,9 @@ func (l *Log) add(ctx context.Context, tx *store.Tx, e *Entry) error {
 	}
 	detail := "{}"
 	if len(e.Detail) > 0 {
-		b, err := json.Marshal(e.Detail)
-		if err != nil {
-			return err
+		b, merr := json.Marshal(e.Detail)
+		if merr != nil {
+			return merr
 		}
 		detail = string(b)
 	}
@@ -297,13 +297,13 @@ func (l *Log) List(ctx context.Context, f Filter) ([]Entry, error) {
 	}
 	out := []Entry{}
 	err = store.Rows(rows, func(rows *sql.Rows) error {
-		r, err := scan(rows)
-		if err != nil {
-			return fmt.Errorf("audit: %w", err)
+		r, serr := scan(rows)
+		if serr != nil {
+			return fmt.Errorf("audit: %w", serr)
 		}
-		e, err := r.entry()
+		e, serr := r.entry()
 		out = append(out, e)
-		return err
+		return serr
 	})
 	return out, err
 }

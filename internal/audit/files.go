@@ -182,8 +182,8 @@ func (l *Log) Accept(ctx context.Context, actor, reason string) error {
 		"anchored": fmt.Sprintf("%d %s", report.Anchor.Seq, report.Anchor.Hash),
 	}}
 	err = l.db.Tx(ctx, func(tx *store.Tx) error {
-		if err := tx.Lock(ctx, "audit"); err != nil {
-			return err
+		if lerr := tx.Lock(ctx, "audit"); lerr != nil {
+			return lerr
 		}
 		return l.add(ctx, tx, &e)
 	})

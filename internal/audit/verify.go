@@ -50,9 +50,9 @@ func (l *Log) Verify(ctx context.Context) (Report, error) {
 		}
 		n := 0
 		err = store.Rows(rows, func(rows *sql.Rows) error {
-			r, err := scan(rows)
-			if err != nil {
-				return err
+			r, serr := scan(rows)
+			if serr != nil {
+				return serr
 			}
 			n++
 			out.Entries++

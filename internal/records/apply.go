@@ -195,9 +195,9 @@ func (b *batch) load(ctx context.Context) error {
 	if err = store.Rows(rows, func(rows *sql.Rows) error {
 		var k string
 		var n int64
-		err := rows.Scan(&k, &n)
+		serr := rows.Scan(&k, &n)
 		at[k] = uint64(n)
-		return err
+		return serr
 	}); err != nil {
 		return err
 	}
@@ -215,9 +215,9 @@ func (b *batch) load(ctx context.Context) error {
 		return err
 	}
 	if err = store.Rows(rows, func(rows *sql.Rows) error {
-		e, err := scanAside(rows)
-		if err != nil {
-			return err
+		e, serr := scanAside(rows)
+		if serr != nil {
+			return serr
 		}
 		s := b.calls[e.Key]
 		s.waiting[e.N], s.old[e.N] = e, true

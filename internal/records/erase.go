@@ -34,9 +34,9 @@ func (r *Records) CallsOf(ctx context.Context, customer string) ([]string, error
 		return nil, fmt.Errorf("records: %w", err)
 	}
 	err = store.Rows(rows, func(rows *sql.Rows) error {
-		e, err := scanAside(rows)
-		if err != nil {
-			return err
+		e, serr := scanAside(rows)
+		if serr != nil {
+			return serr
 		}
 		var l journal.Leg
 		if e.Into(&l) == nil && Address(l.Identity) == a {

@@ -125,7 +125,7 @@ func TestPostgresKilledInTheMiddle(t *testing.T) {
 const childDatabase = "SIDETONE_TEST_CHILD_DATABASE"
 
 func TestKilledInTheMiddle(t *testing.T) {
-	calls := someCalls(t, 60)
+	calls := someCalls(t, 30)
 	events := interleave(calls)
 	if url := os.Getenv(childDatabase); url != "" {
 		r := open(t, url)
@@ -219,7 +219,7 @@ func noise(n int) string {
 
 func TestFullDisk(t *testing.T) {
 	run := func(t *testing.T, url string, more func()) {
-		calls := someCalls(t, 60)
+		calls := someCalls(t, 20)
 		events := interleave(calls)
 		db, err := store.Open(t.Context(), store.Config{URL: url})
 		if err != nil {
@@ -265,7 +265,7 @@ func TestFullDisk(t *testing.T) {
 		run(t, dir+"/test.db", more)
 	})
 	t.Run("postgres", func(t *testing.T) {
-		dir, more := smallDisk(t, 16)
+		dir, more := smallDisk(t, 12)
 		if err := os.Mkdir(dir+"/space", 0o777); err != nil {
 			t.Fatal(err)
 		}

@@ -36,9 +36,9 @@ func (r *Records) snippet(ctx context.Context, key string, q words.Question) (*S
 	said := map[line]journal.Final{}
 	var order []line
 	err = store.Rows(rows, func(rows *sql.Rows) error {
-		e, err := scanEvent(rows, key)
-		if err != nil {
-			return err
+		e, serr := scanEvent(rows, key)
+		if serr != nil {
+			return serr
 		}
 		var f journal.Final
 		if e.Into(&f) == nil {

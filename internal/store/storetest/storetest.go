@@ -161,8 +161,8 @@ func (s *Server) start(ctx context.Context) error {
 		}
 	}
 	cmd := s.command("initdb", "-D", s.dir+"/data", "-U", "sidetone", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("initdb: %w\n%s", err, out)
+	if out, ierr := cmd.CombinedOutput(); ierr != nil {
+		return fmt.Errorf("initdb: %w\n%s", ierr, out)
 	}
 	if s.port, err = freePort(); err != nil {
 		return err
