@@ -21,6 +21,8 @@ type Site struct {
 	Files fs.FS
 	// Permissions is the Permissions-Policy header, which is left out if empty.
 	Permissions string
+	// Media lets the pages play sound that the server itself serves.
+	Media bool
 }
 
 // File serves one file, which it reads now; a file that is not there is not
@@ -33,11 +35,15 @@ func (s Site) File(name string) http.Handler {
 	}
 	sum := sha256.Sum256(b)
 	etag := `"` + base64.RawURLEncoding.EncodeToString(sum[:12]) + `"`
+	allowed := policy
+	if s.Media {
+		allowed += "; media-src 'self'"
+	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
 		h.Set("ETag", etag)
 		h.Set("Cache-Control", "no-cache")
-		h.Set("Content-Security-Policy", policy)
+		h.Set("Content-Security-Policy", allowed)
 		if s.Permissions != "" {
 			h.Set("Permissions-Policy", s.Permissions)
 		}

@@ -45,6 +45,11 @@ func TestFile(t *testing.T) {
 		t.Errorf("a file that is not there: %d", w.Code)
 	}
 
+	playing := ask(Site{Files: files, Media: true}.File("static/a.js"), "GET", "")
+	if got := playing.Header().Get("Content-Security-Policy"); got != policy+"; media-src 'self'" {
+		t.Errorf("the policy of a page with a player: %q", got)
+	}
+
 	tag, other := a.Header().Get("ETag"), b.Header().Get("ETag")
 	if tag == "" || tag == other {
 		t.Errorf("the tags of two files are %s and %s", tag, other)

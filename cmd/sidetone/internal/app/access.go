@@ -14,6 +14,7 @@ import (
 	"strings"
 
 	"sidetone/cmd/sidetone/internal/config"
+	"sidetone/guidance/callpage"
 	"sidetone/guidance/push"
 	"sidetone/internal/access"
 	"sidetone/internal/access/certs"
@@ -162,6 +163,9 @@ func rules(cfg *config.Config) map[string]access.Rule {
 		"GET /{$}":                           {Roles: []access.Role{agent, supervisor, security, administrator}, Page: true},
 		"GET /agent/{name}":                  {Roles: []access.Role{agent, supervisor, administrator}, Agent: "name", Page: true},
 		"GET /pane/":                         open,
+		"GET /calls":                         {Roles: []access.Role{agent, supervisor, security, administrator}, Page: true},
+		"GET /calls/{call}":                  {Roles: []access.Role{agent, supervisor, security, administrator}, Page: true},
+		"GET " + callpage.Prefix:             open,
 		"GET /mic":                           {Roles: []access.Role{agent, supervisor, administrator}, Page: true},
 		"GET /mic/":                          open,
 		"PUT /v1/audiosocket/{uuid}":         is(administrator, integrator),

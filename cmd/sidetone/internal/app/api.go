@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"sidetone/cmd/sidetone/internal/config"
+	"sidetone/guidance/callpage"
 	"sidetone/guidance/push"
 	"sidetone/internal/access"
 	"sidetone/media"
@@ -253,6 +254,11 @@ func (a *App) routes() http.Handler {
 	mux.Handle("GET /{$}", a.pane)
 	mux.Handle("GET /agent/{name}", a.pane)
 	mux.Handle("GET /pane/", a.pane)
+	lookUp := callpage.Handler()
+	pages, assets := callpage.Routes()
+	for _, pattern := range append(pages, assets) {
+		mux.Handle(pattern, lookUp)
+	}
 	for pattern, h := range a.sources.routes {
 		mux.Handle(pattern, h)
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"time"
 
 	"sidetone/internal/access"
@@ -50,6 +51,9 @@ func (a *App) getRecording(w http.ResponseWriter, r *http.Request) {
 	how := "inline"
 	if save {
 		how = "attachment"
+	}
+	if note := a.storage.recordings.note; note != "" {
+		h.Set("Sidetone-Recording-Note", url.PathEscape(note))
 	}
 	h.Set("Content-Disposition", how+`; filename="`+rec.Key+"."+string(p.Format)+`"`)
 	http.ServeContent(w, r, "", p.Made, p)
