@@ -157,18 +157,18 @@ func runRestore(ctx context.Context, configPath, from, keys string, stdin io.Rea
 	}
 	in := stdin
 	if from != "-" {
-		f, err := os.Open(from)
-		if err != nil {
-			return err
+		f, openErr := os.Open(from)
+		if openErr != nil {
+			return openErr
 		}
 		defer f.Close()
 		in = f
 	}
 	var k io.Reader
 	if keys != "" {
-		f, err := os.Open(keys)
-		if err != nil {
-			return err
+		f, openErr := os.Open(keys)
+		if openErr != nil {
+			return openErr
 		}
 		defer f.Close()
 		k = f

@@ -2,12 +2,14 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"os"
 	"strings"
 	"time"
@@ -65,7 +67,11 @@ func askHealth(ctx context.Context, address string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	res, err := http.DefaultClient.Do(q)
+	// On this machine nobody stands between: a certificate for the server's public
+	// name will do.
+	own, _ := netip.ParseAddr(q.URL.Hostname())
+	t := &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: own.IsLoopback()}}
+	res, err := t.RoundTrip(q)
 	if err != nil {
 		return err
 	}

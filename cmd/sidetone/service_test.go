@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -64,6 +65,11 @@ func TestHealthIsAsked(t *testing.T) {
 		}
 	}))
 	defer s.Close()
+	secure := httptest.NewTLSServer(s.Config.Handler)
+	defer secure.Close()
+	if err := askHealth(t.Context(), secure.URL+"/healthz", io.Discard); err != nil {
+		t.Errorf("over TLS: %v", err)
+	}
 	for path, want := range map[string]string{"/healthz": "", "/readyz": `503 Service Unavailable: {"ready":false}`, "/": "does not answer as Sidetone"} {
 		var out bytes.Buffer
 		err := askHealth(t.Context(), s.URL+path, &out)

@@ -142,9 +142,9 @@ func endRestored(ctx context.Context, url string, log *slog.Logger) (ended int, 
 		}
 		var events []journal.Event
 		add := func(kind journal.Kind, body any) error {
-			e, err := journal.New(c.Key, c.N+uint64(len(events))+1, time.Now(), kind, body)
+			e, bad := journal.New(c.Key, c.N+uint64(len(events))+1, time.Now(), kind, body)
 			events = append(events, e)
-			return err
+			return bad
 		}
 		if c.Running() {
 			at := c.Last()

@@ -289,12 +289,12 @@ func extract(ctx context.Context, in io.Reader, dir string) (found map[string]Fi
 		}
 		switch {
 		case h.Name == manifestName:
-			b, err := io.ReadAll(io.LimitReader(read, maxManifest))
-			if err == nil {
-				err = json.Unmarshal(b, &m)
+			b, bad := io.ReadAll(io.LimitReader(read, maxManifest))
+			if bad == nil {
+				bad = json.Unmarshal(b, &m)
 			}
-			if err != nil {
-				return found, m, fmt.Errorf("%w: its manifest: %w", ErrBroken, err)
+			if bad != nil {
+				return found, m, fmt.Errorf("%w: its manifest: %w", ErrBroken, bad)
 			}
 			return found, m, nil
 		case h.Typeflag != tar.TypeReg || !known(h.Name):

@@ -73,14 +73,18 @@ func TestRisksAreNamed(t *testing.T) {
 		t.Errorf("the defaults: %s", got)
 	}
 	for want, edit := range map[string]func(*config.Config){
-		"warning: server.listen 0.0.0.0:8080: pages": func(c *config.Config) { c.Server.Listen = "0.0.0.0:8080" },
-		"warning: server.listen :8080: pages":        func(c *config.Config) { c.Server.Listen = ":8080" },
-		"warning: sources.allow is empty":            func(c *config.Config) { c.Media.Host = "10.1.0.5" },
-		"warning: AudioSocket knows no secret":       func(c *config.Config) { c.Sources.AudioSocket.Listen = "127.0.0.1:9092" },
-		"warning: SIPREC comes unencrypted":          func(c *config.Config) { c.Sources.SIPREC.UDP = "10.1.0.5:5060" },
-		"warning: journal.url: what is said":         func(c *config.Config) { c.Journal.URL = "nats://10.1.0.7:4222" },
-		"warning: the database is elsewhere":         func(c *config.Config) { c.Storage.Records = "postgres://s@db.example/s" },
-		"warning: tracing.endpoint: traces go":       func(c *config.Config) { c.Tracing.Endpoint = "http://10.1.0.9:4318" },
+		"warning: server.listen 0.0.0.0:8080: pages":      func(c *config.Config) { c.Server.Listen = "0.0.0.0:8080" },
+		"warning: server.listen :8080: pages":             func(c *config.Config) { c.Server.Listen = ":8080" },
+		"warning: server.listen 10.1.0.5:8080: passwords": func(c *config.Config) { c.Server.Listen = "10.1.0.5:8080" },
+		"problem: access.required is false and others":    func(c *config.Config) { c.Server.Listen, c.Access.Required = "10.1.0.5:8080", false },
+		"warning: access.required is false: everybody on": func(c *config.Config) { c.Access.Required = false },
+		"warning: access.open_sources":                    func(c *config.Config) { c.Server.Listen, c.Access.OpenSources = "10.1.0.5:8080", true },
+		"warning: sources.allow is empty":                 func(c *config.Config) { c.Media.Host = "10.1.0.5" },
+		"warning: AudioSocket knows no secret":            func(c *config.Config) { c.Sources.AudioSocket.Listen = "127.0.0.1:9092" },
+		"warning: SIPREC comes unencrypted":               func(c *config.Config) { c.Sources.SIPREC.UDP = "10.1.0.5:5060" },
+		"warning: journal.url: what is said":              func(c *config.Config) { c.Journal.URL = "nats://10.1.0.7:4222" },
+		"warning: the database is elsewhere":              func(c *config.Config) { c.Storage.Records = "postgres://s@db.example/s" },
+		"warning: tracing.endpoint: traces go":            func(c *config.Config) { c.Tracing.Endpoint = "http://10.1.0.9:4318" },
 		"is sent to api.example": func(c *config.Config) {
 			c.Recognition.Fallback, c.Recognition.OpenAI.URL = config.OpenAI, "https://api.example/v1"
 		},

@@ -38,10 +38,21 @@ func risks(_ context.Context, c *Config, put add) {
 	}
 	put(OK, "", "%s: valid", name)
 	if open(cfg.Server.Listen) {
-		put(Warning, "listen on 127.0.0.1 behind a proxy that speaks TLS, or on one inner address; a firewall must keep others out",
-			"server.listen %s: pages and API are reachable at all addresses of this machine", cfg.Server.Listen)
+		put(Warning, "name one address of this machine", "server.listen %s: pages and API are reachable at all addresses of this machine", cfg.Server.Listen)
+	}
+	if reachable(cfg.Server.Listen) && !cfg.Server.TLS.On() {
+		put(Warning, "set server.tls, or listen on 127.0.0.1 behind a proxy that speaks TLS", "server.listen %s: passwords and calls go over the network unencrypted", cfg.Server.Listen)
+	}
+	switch {
+	case !cfg.Access.Required && reachable(cfg.Server.Listen):
+		put(Problem, "set access.required: true", "access.required is false and others reach the server: everybody hears every call")
+	case !cfg.Access.Required:
+		put(Warning, "set access.required: true before others reach the server", "access.required is false: everybody on this machine hears every call")
 	}
 	s := &cfg.Sources
+	if cfg.Access.OpenSources && len(s.Allow) == 0 && reachable(cfg.Server.Listen) {
+		put(Warning, "set access.open_sources: false, or sources.allow", "access.open_sources: anybody may bring a call over a WebSocket")
+	}
 	if len(s.Allow) == 0 && (open(cfg.Server.Listen) || reachable(s.SIPREC.UDP) || reachable(s.SIPREC.TCP) || reachable(s.AudioSocket.Listen) || reachable(cfg.Media.Host+":0")) {
 		put(Warning, "name the networks of your PBXs and SBCs in sources.allow", "sources.allow is empty: anybody who reaches the doors of the sources may bring a call")
 	}

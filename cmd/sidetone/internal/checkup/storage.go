@@ -51,12 +51,12 @@ func disk(_ context.Context, c *Config, put add) {
 		return
 	}
 	if there == dir {
-		if st, err := os.Stat(dir); err == nil && st.Mode().Perm()&0o077 != 0 {
+		if st, gone := os.Stat(dir); gone == nil && st.Mode().Perm()&0o077 != 0 {
 			put(Warning, "chmod 700 "+dir, "%s: others may look into it (mode %03o)", dir, st.Mode().Perm())
 		}
 	}
-	if free, err := freeBytes(there); err != nil {
-		put(Warning, "", "%s: how much space is free is not known: %v", there, err)
+	if free, unknown := freeBytes(there); unknown != nil {
+		put(Warning, "", "%s: how much space is free is not known: %v", there, unknown)
 	} else {
 		level, advice := OK, ""
 		switch {
@@ -174,10 +174,11 @@ func files(_ context.Context, c *Config, put add) {
 	all := map[string]string{
 		"sources.tokens_file": s.TokensFile, "sources.audiohook.keys_file": s.AudioHook.KeysFile, "sources.twilio.token_file": s.Twilio.TokenFile,
 		"sources.siprec.key_file": s.SIPREC.KeyFile, "recognition.openai.key_file": c.Config.Recognition.OpenAI.KeyFile,
-		"journal.credentials_file": c.Config.Journal.CredentialsFile,
+		"journal.credentials_file": c.Config.Journal.CredentialsFile, "journal.secret_file": c.Config.Journal.SecretFile,
+		"server.tls.key_file": c.Config.Server.TLS.KeyFile,
 	}
 	if dir, _, err := c.storageDir(); err == nil {
-		keys, _ := filepath.Glob(filepath.Join(dir, "keys", "*")) // the pattern is right
+		keys, _ := filepath.Glob(filepath.Join(c.Config.Storage.KeysIn(dir), "*")) // the pattern is right
 		for _, k := range keys {
 			all["key "+filepath.Base(k)] = k
 		}
@@ -209,6 +210,9 @@ func files(_ context.Context, c *Config, put add) {
 
 // certificates looks at what TLS shows to others.
 func certificates(_ context.Context, c *Config, put add) {
+	if t := &c.Config.Server.TLS; t.On() {
+		certificate("server.tls.cert_file", t.CertFile, t.KeyFile, "", time.Now(), put)
+	}
 	s := &c.Config.Sources.SIPREC
 	if s.TLS == "" {
 		return
