@@ -232,9 +232,9 @@ func readPassword(c *cobra.Command) (pass string, made bool, err error) {
 		if _, err = fmt.Fprintf(c.ErrOrStderr(), "Password, at least %d characters (empty: one is made up): ", password.MinLength); err != nil {
 			return "", false, err
 		}
-		typed, err := term.ReadPassword(int(f.Fd()))
-		if err != nil {
-			return "", false, fmt.Errorf("reading the password: %w", err)
+		typed, bad := term.ReadPassword(int(f.Fd()))
+		if bad != nil {
+			return "", false, fmt.Errorf("reading the password: %w", bad)
 		}
 		in = bytes.NewReader(typed)
 		_, _ = fmt.Fprintln(c.ErrOrStderr())

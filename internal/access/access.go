@@ -6,6 +6,9 @@
 // and denies what has no rule. Passwords are hashed by package password; session
 // ids and tokens are 256 random bits each and stored as their SHA-256, which
 // needs no salt or cost for secrets that cannot be guessed.
+//
+// It is somewhat longer than packages here are, since the guard, the sessions and
+// the accounts they belong to are safe only together.
 package access
 
 import (

@@ -216,9 +216,9 @@ func (d *Directory) login(ctx context.Context, name, pass string) (generation in
 	}
 	var hash *password.Hash
 	if stored != "" {
-		h, err := password.Parse(stored)
-		if err != nil {
-			return 0, fmt.Errorf("access: account %q: %w", name, err)
+		h, bad := password.Parse(stored)
+		if bad != nil {
+			return 0, fmt.Errorf("access: account %q: %w", name, bad)
 		}
 		hash = &h
 	}
@@ -255,7 +255,7 @@ func (d *Directory) admit(ctx context.Context, id oidc.Identity) (name string, g
 	for _, r := range id.Roles {
 		a.Roles = append(a.Roles, Role(r))
 	}
-	if err := a.check(); err != nil {
+	if err = a.check(); err != nil {
 		return "", 0, err
 	}
 	for range 2 {
@@ -278,7 +278,8 @@ func (d *Directory) admit(ctx context.Context, id oidc.Identity) (name string, g
 		case held == join(a.Roles) && agents == join(a.Agents) && display == a.Display:
 			return a.Name, generation, nil
 		}
-		n, err := d.cfg.DB.Exec(ctx, `UPDATE access_accounts SET display = ?, roles = ?, agents = ?, generation = generation + 1, changed_us = ?
+		var n int64
+		n, err = d.cfg.DB.Exec(ctx, `UPDATE access_accounts SET display = ?, roles = ?, agents = ?, generation = generation + 1, changed_us = ?
 			WHERE name = ? AND subject = ?`, a.Display, join(a.Roles), join(a.Agents), d.now(), a.Name, id.Subject)
 		if err = changed(n, err, ErrUnknown); err != nil {
 			return "", 0, fmt.Errorf("access: account %q: %w", a.Name, err)

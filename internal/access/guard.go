@@ -281,12 +281,11 @@ func (g *Guard) who(r *http.Request, rule Rule) (p Principal, byCookie bool, err
 		p, err = g.cfg.Directory.token(r.Context(), text)
 		return p, false, err
 	}
-	c, err := r.Cookie(g.cookieName())
-	if err != nil {
-		return Principal{}, false, nil
+	if all := r.CookiesNamed(g.cookieName()); len(all) > 0 {
+		p, err = g.cfg.Directory.session(r.Context(), all[0].Value)
+		return p, err == nil, err
 	}
-	p, err = g.cfg.Directory.session(r.Context(), c.Value)
-	return p, err == nil, err
+	return Principal{}, false, nil
 }
 
 // login asks a person to log in, and tells a program how.

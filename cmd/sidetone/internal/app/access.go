@@ -95,11 +95,10 @@ func (a *App) secure(cfg *config.Config) error {
 			}
 			g.SSO = o.Name
 		}
-		empty, err := g.Directory.Empty(context.Background())
-		if err != nil {
+		if a.noAccount, err = g.Directory.Empty(context.Background()); err != nil {
 			return err
 		}
-		a.noAccount = empty && g.Provider == nil
+		a.noAccount = a.noAccount && g.Provider == nil
 	} else {
 		a.log.Warn("no login is required: whoever reaches the server may do everything (access.required)")
 	}
