@@ -234,6 +234,7 @@ func callChinese(t *testing.T, b context.Context) {
 	p.wait(`document.querySelectorAll(".line").length === 4 && !player.hidden`)
 	p.do(chromedp.Click(chromedp.CSS("#language")))
 	p.wait(`document.documentElement.lang === "zh-Hans" && document.querySelector("#end").textContent === "通话正常结束。 原因：BYE。"`)
+	same(p, `document.querySelector("#silent").textContent`, "录音有缺失（0.5 秒）：the disk was too slow")
 	same(p, `document.querySelector("#sides").textContent`, "左声道：坐席。右声道：客户。WAV，470 kB。")
 	p.shoot("zh")
 	p.do(chromedp.Click(chromedp.CSS("#language")))

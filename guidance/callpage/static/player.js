@@ -4,7 +4,7 @@ import { ask, kilobytes } from "./page.js";
 import { t } from "./strings.js";
 
 const audio = $("audio");
-let lines = [], current = null, word = null;
+let lines = [], current = null, word = null, consent = "";
 
 // follow takes the lines, in the order of their time: {from, to, row, words}, the
 // words as {from, to, node}.
@@ -73,7 +73,15 @@ export async function offer(call) {
     const names = (legs) => [...new Set(side(legs))].map((r) => t("role_" + r)).join(", ") || t("noOne");
     $("sides").textContent = t("sides", { left: names(recording.left), right: names(recording.right), kb: kilobytes(recording.bytes), format: recording.format.toUpperCase() });
   }
-  if (ready()) return;
+  const told = () => {
+    $("silent").textContent = recording?.problem ? t("damaged", { why: recording.problem, s: ((recording.lost_ms ?? 0) / 1000).toFixed(1) }) : "";
+    $("note").hidden = consent === "";
+    $("note").textContent = t("note", { note: consent });
+  };
+  if (ready()) {
+    told();
+    return;
+  }
   let head;
   try {
     head = await fetch(url, { method: "HEAD" });
@@ -81,14 +89,12 @@ export async function offer(call) {
     say("cannotPlay", { why: t("offline") });
     return;
   }
-  const note = head.headers.get("Sidetone-Recording-Note");
-  $("note").hidden = !note;
-  if (note) $("note").textContent = t("note", { note: decodeURIComponent(note) });
+  consent = decodeURIComponent(head.headers.get("Sidetone-Recording-Note") ?? "");
   switch (head.status) {
     case 200: {
       audio.src = url;
       $("player").hidden = false;
-      $("silent").textContent = recording?.problem ? t("damaged", { why: recording.problem, s: ((recording.lost_ms ?? 0) / 1000).toFixed(1) }) : "";
+      told();
       const save = await fetch(url + "?download", { method: "HEAD" }).catch(() => null);
       $("save").hidden = !save?.ok;
       $("save").href = url + "?download";
