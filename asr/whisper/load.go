@@ -44,7 +44,8 @@ func (r *record) load(t time.Time, workers int) Load {
 	var busy, wait time.Duration
 	var partials int64
 	for _, s := range r.seconds {
-		if t.Unix()-s.at >= loadSeconds {
+		// A second of the future was kept before the clock was set back.
+		if age := t.Unix() - s.at; age < 0 || age >= loadSeconds {
 			continue
 		}
 		busy += s.busy

@@ -83,7 +83,7 @@ func newLegStats(s media.LegStats, dropped uint64) *journal.LegStats {
 // emit lets something happen to the call: it is kept, and the record tells it.
 // The caller holds mu, so that events stand in the order in which they happened.
 func (c *call) emit(kind journal.Kind, body any) {
-	e, err := journal.New(c.key, c.rec.N+1, time.Now(), kind, body)
+	e, err := journal.New(c.key, c.rec.N+1, c.at(time.Now()), kind, body)
 	if err == nil {
 		e.Node = c.env.node
 		err = c.rec.Apply(e)

@@ -440,7 +440,7 @@ func (c *call) end(e media.End) {
 	}
 	c.lost = nil
 	c.resume("the call is over")
-	c.emit(journal.CallEnded, journal.Ended{State: e.State.String(), Reason: e.Reason, At: e.At})
+	c.emit(journal.CallEnded, journal.Ended{State: e.State.String(), Reason: e.Reason, At: c.at(e.At)})
 	c.mu.Unlock()
 	c.endLegs(e)
 	close(c.over)

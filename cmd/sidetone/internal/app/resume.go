@@ -194,7 +194,7 @@ func (cs *calls) revive(ctx context.Context, o stream.OpenCall) error {
 		return nil
 	}
 	info := media.Call{
-		ID: rec.Call, Agent: rec.Agent, Source: rec.Source, External: rec.External, Language: rec.Language, Phrases: rec.Phrases, Started: rec.Started,
+		ID: rec.Call, Agent: rec.Agent, Source: rec.Source, External: rec.External, Language: rec.Language, Phrases: rec.Phrases, Started: since(&rec, time.Now()),
 	}
 	language, err := e.language(info.Language)
 	if err != nil {
