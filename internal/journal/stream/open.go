@@ -46,12 +46,8 @@ type Node struct {
 // OpenCalls lists the calls that are open on any node, dead or alive, in the order
 // of their keys.
 func (l *Log) OpenCalls(ctx context.Context) ([]OpenCall, error) {
-	kv, err := l.js.KeyValue(ctx, l.names.state)
-	if err != nil {
-		return nil, fmt.Errorf("journal: open calls: %w", explain(err))
-	}
 	var all []OpenCall
-	err = entries(ctx, kv, "open.*", func(e jetstream.KeyValueEntry) error {
+	err := l.entries(ctx, l.names.state, "open.*", func(e jetstream.KeyValueEntry) error {
 		var o OpenCall
 		if bad := json.Unmarshal(e.Value(), &o); bad != nil {
 			return fmt.Errorf("%s: %w", e.Key(), bad)
@@ -130,9 +126,55 @@ func lost(err error) bool {
 		(api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence || api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequenceConstant)
 }
 
-// entries calls fn for what a bucket holds under the keys.
-func entries(ctx context.Context, kv jetstream.KeyValue, keys string, fn func(jetstream.KeyValueEntry) error) (err error) {
-	w, err := kv.Watch(ctx, keys, jetstream.IgnoreDeletes())
+// entries calls fn for what a bucket holds under the keys. What is replaced while
+// NATS lists it can be missing in its list; the subjects that the bucket has
+// afterwards say what was, and that is asked for by itself.
+func (l *Log) entries(ctx context.Context, bucket, keys string, fn func(jetstream.KeyValueEntry) error) error {
+	kv, err := l.js.KeyValue(ctx, bucket)
+	if err != nil {
+		return err
+	}
+	seen := map[string]bool{}
+	take := func(e jetstream.KeyValueEntry) error {
+		if seen[e.Key()] = true; e.Operation() != jetstream.KeyValuePut {
+			return nil
+		}
+		return fn(e)
+	}
+	if err = list(ctx, kv, keys, take); err != nil {
+		return err
+	}
+	s, err := l.js.Stream(ctx, "KV_"+bucket)
+	if err != nil {
+		return err
+	}
+	prefix := "$KV." + bucket + "."
+	info, err := s.Info(ctx, jetstream.WithSubjectFilter(prefix+keys))
+	if err != nil {
+		return err
+	}
+	for subject := range info.State.Subjects {
+		key := strings.TrimPrefix(subject, prefix)
+		if seen[key] {
+			continue
+		}
+		e, err := kv.Get(ctx, key)
+		if errors.Is(err, jetstream.ErrKeyNotFound) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if err := take(e); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// list calls fn with the entries that NATS lists, ends of entries too.
+func list(ctx context.Context, kv jetstream.KeyValue, keys string, fn func(jetstream.KeyValueEntry) error) (err error) {
+	w, err := kv.Watch(ctx, keys)
 	if err != nil {
 		return err
 	}
@@ -165,12 +207,8 @@ func (l *Log) Announce(info NodeInfo) {
 
 // Nodes lists the nodes that live, this one too, by name.
 func (l *Log) Nodes(ctx context.Context) ([]Node, error) {
-	kv, err := l.js.KeyValue(ctx, l.names.leases)
-	if err != nil {
-		return nil, fmt.Errorf("journal: nodes: %w", explain(err))
-	}
 	var all []Node
-	err = entries(ctx, kv, "node.*", func(e jetstream.KeyValueEntry) error {
+	err := l.entries(ctx, l.names.leases, "node.*", func(e jetstream.KeyValueEntry) error {
 		var n Node
 		if bad := json.Unmarshal(e.Value(), &n); bad != nil {
 			return fmt.Errorf("%s: %w", e.Key(), bad)

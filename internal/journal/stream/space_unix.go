@@ -10,5 +10,6 @@ func freeBytes(dir string) (int64, error) {
 	if err := syscall.Statfs(dir, &s); err != nil {
 		return 0, err
 	}
-	return int64(uint64(s.Bavail) * uint64(s.Bsize)), nil
+	// The types differ between systems; float64 takes them all.
+	return int64(float64(s.Bavail) * float64(s.Bsize)), nil
 }
