@@ -178,7 +178,13 @@ func list(ctx context.Context, kv jetstream.KeyValue, keys string, fn func(jetst
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, w.Stop()) }()
+	defer func() {
+		err = errors.Join(err, w.Stop())
+		// What still came must not keep its sender waiting; the channel is closed then.
+		for range w.Updates() {
+			continue
+		}
+	}()
 	for {
 		select {
 		case e, ok := <-w.Updates():
