@@ -8,6 +8,9 @@
 //
 // Everything in it is bounded: latencies are kept in sketches of a fixed size,
 // series in a fixed number of points, so that a run may last for days.
+//
+// It is somewhat larger than other packages because figures, verdicts and their
+// pictures are read together.
 package load
 
 // Quality of a sketch and length of a series.

@@ -132,6 +132,19 @@ func readTurns(text string) ([]load.Turn, error) {
 	return out, nil
 }
 
+// TypicalLength is the median length of calls.
+func TypicalLength(ms []*Material) time.Duration {
+	lengths := make([]time.Duration, 0, len(ms))
+	for _, m := range ms {
+		lengths = append(lengths, m.Length())
+	}
+	if len(lengths) == 0 {
+		return 0
+	}
+	slices.Sort(lengths)
+	return lengths[len(lengths)/2]
+}
+
 // encode makes the legs of samples at a rate.
 func (m *Material) encode(rate int, legs ...[]int16) error {
 	format, err := codec.Parse("PCMU")
