@@ -52,6 +52,8 @@ type call struct {
 	legs    []*leg
 	// lost is how the call ends unless its fork comes back before expires.
 	lost    *media.End
+	// ceded says that another server has the call now, and writes its journal.
+	ceded bool
 	expires time.Time
 	// utterances is how many each leg of that name has had, over all its forks.
 	utterances map[string]int
@@ -83,6 +85,9 @@ func newLegStats(s media.LegStats, dropped uint64) *journal.LegStats {
 // emit lets something happen to the call: it is kept, and the record tells it.
 // The caller holds mu, so that events stand in the order in which they happened.
 func (c *call) emit(kind journal.Kind, body any) {
+	if c.ceded {
+		return
+	}
 	e, err := journal.New(c.key, c.rec.N+1, c.at(time.Now()), kind, body)
 	if err == nil {
 		e.Node = c.env.node
@@ -106,7 +111,11 @@ func (c *call) run() {
 		select {
 		case now := <-tick.C:
 			c.mu.Lock()
-			c.tell(c.session.Tick(now))
+			if c.lost == nil {
+				// A call that waits for its fork may be another server's by now, which
+				// says what happens to it.
+				c.tell(c.session.Tick(now))
+			}
 			c.mu.Unlock()
 			c.giveUp(now)
 		case <-c.over:
@@ -118,6 +127,10 @@ func (c *call) run() {
 
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.ceded {
+		c.log.Warn("another server goes on with the call")
+		return
+	}
 	c.emit(journal.CallClosed, nil)
 	c.env.journal.DropOpen(c.key)
 	c.env.hub.CallEnded(c.info.ID, c.rec.State, c.rec.Reason, *c.rec.Ended)

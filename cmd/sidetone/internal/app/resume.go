@@ -157,6 +157,9 @@ func (cs *calls) adoptOnce(ctx context.Context) error {
 		return err
 	}
 	var errs []error
+	if cs.env.cfg.Journal.Shared() {
+		errs = append(errs, cs.settle(ctx))
+	}
 	for _, o := range orphans {
 		if cs.knows(o.Key) {
 			continue
@@ -168,6 +171,59 @@ func (cs *calls) adoptOnce(ctx context.Context) error {
 		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
+}
+
+// settle finds out whose the calls are that another server took over while this
+// one could not be heard, though it lived: the one that hears the call has it.
+func (cs *calls) settle(ctx context.Context) error {
+	cs.mu.Lock()
+	mine := map[string]*call{}
+	for _, c := range cs.order {
+		if !c.isDone() {
+			mine[c.key] = c
+		}
+	}
+	cs.mu.Unlock()
+	if len(mine) == 0 {
+		return nil
+	}
+	open, err := cs.env.journal.OpenCalls(ctx)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, o := range open {
+		c := mine[o.Key]
+		if c == nil || o.Node == cs.env.node {
+			continue
+		}
+		if c.cede(media.End{State: media.Lost, Reason: "the server " + o.Node + " has the call", At: time.Now()}) {
+			continue
+		}
+		took, err := cs.env.journal.Adopt(ctx, o, cs.env.node)
+		if took {
+			c.log.Warn("another server had taken the call over, which is heard here: it is taken back", "server", o.Node)
+		}
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+// cede leaves the call to another server, if nothing of it is heard here.
+func (c *call) cede(e media.End) bool {
+	c.mu.Lock()
+	waits := c.lost != nil && c.rec.Ended == nil
+	if waits {
+		// The record ends here only: what happens is the other server's to tell.
+		c.ceded, c.lost = true, nil
+		at := e.At
+		c.rec.Ended, c.rec.State, c.rec.Reason = &at, e.State.String(), e.Reason
+	}
+	c.mu.Unlock()
+	if waits {
+		close(c.over)
+	}
+	return waits
 }
 
 func (cs *calls) knows(key string) bool {
@@ -203,6 +259,9 @@ func (cs *calls) revive(ctx context.Context, o stream.OpenCall) error {
 	}
 	c := cs.newCall(info, func(media.End) {}, language)
 	c.key, c.rec = o.Key, rec
+	if n := len(rec.Pauses); n > 0 && rec.Pauses[n-1].EndMS == nil {
+		c.paused.Store(true)
+	}
 	if !rec.Running() {
 		// Its last words were lost with its server.
 		if !rec.Closed {

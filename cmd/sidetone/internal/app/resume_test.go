@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"log/slog"
+	"net"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -48,6 +50,7 @@ func leave(t *testing.T, dir, node, call string) string {
 		Leg: "1", Role: "customer", Utterance: 3, Revision: 2, StartMS: 1000, EndMS: 2000, Text: "I lost my card",
 		Words: []journal.Word{{Text: "I", StartMS: 1000}, {Text: "lost"}, {Text: "my"}, {Text: "card", EndMS: 2000}},
 	})
+	add(journal.CallPaused, journal.Pause{MS: 3000, Reason: "card data"})
 	add(journal.CardShown, journal.Card{ID: call + "-1", Card: card})
 	if err = l.Flush(ctx); err != nil {
 		t.Fatal(err)
@@ -77,6 +80,9 @@ func TestACallGoesOnAfterItsServerWasLost(t *testing.T) {
 	leg, err := sink.AddLeg(media.Leg{ID: "1", Role: media.RoleCustomer, RoleReason: "trunk"})
 	if err != nil {
 		t.Fatal(err)
+	}
+	if c := r.calls.find("back"); !c.paused.Load() {
+		t.Error("what must not be heard is heard after the loss of the server")
 	}
 	rec := r.call(t, "back")
 	if rec.Key != keys["back"] || len(rec.Gaps) != 1 || len(rec.Cards) != 1 || rec.Cards[0].State != "live" || rec.Agent != "ann" {
@@ -124,4 +130,79 @@ func TestACallWaitsForItsFork(t *testing.T) {
 		t.Errorf("a call of the same name after the end: %+v", rec)
 	}
 	third.End(media.End{State: media.Ended, At: time.Now()})
+}
+
+// Two servers may both believe that a call is theirs, when one could not be heard
+// for a while: whoever hears the call keeps it, and only one writes its journal.
+func TestACallHasOneServer(t *testing.T) {
+	ctx, dir := t.Context(), t.TempDir()
+	free, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := free.Addr().String()
+	if err = free.Close(); err != nil {
+		t.Fatal(err)
+	}
+	secret := filepath.Join(dir, "secret")
+	if err = os.WriteFile(secret, []byte("not-a-secret-1234"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	other, err := stream.Open(ctx, stream.Config{
+		Dir: filepath.Join(dir, "journal"), Listen: at, Secret: "not-a-secret-1234", Node: "other", Log: slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := other.Close(context.WithoutCancel(ctx)); err != nil {
+			t.Error(err)
+		}
+	}()
+	r := host(t, func(c *config.Config) {
+		c.Server.Node, c.Journal.URL, c.Journal.SecretFile, c.Media.Reconnect = "n1", "nats://"+at, secret, time.Minute
+	})
+	defer r.stop()
+	c := open(t, r, media.Call{ID: "one", Agent: "ann", Source: "twilio"})
+	addLeg(t, c, media.Leg{ID: "1", Role: media.RoleCustomer})
+	owner := func(want string) stream.OpenCall {
+		t.Helper()
+		for end := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+			all, err := other.OpenCalls(ctx)
+			if err == nil && len(all) == 1 && all[0].Node == want {
+				return all[0]
+			}
+			if time.Now().After(end) {
+				t.Fatalf("the call is not %s's: %+v, %v", want, all, err)
+			}
+		}
+	}
+	take := func() {
+		t.Helper()
+		if took, err := other.Adopt(ctx, owner("n1"), "other"); err != nil || !took {
+			t.Fatalf("not taken over: %v", err)
+		}
+	}
+	take()
+	owner("n1") // taken back: it is heard there
+	c.End(media.End{State: media.Lost, Reason: "reset", At: time.Now()})
+	take()
+	select {
+	case <-c.done:
+	case <-time.After(30 * time.Second):
+		t.Fatal("a call of which nothing is heard was not left to the other server")
+	}
+	if err = r.storage.journal.Flush(ctx); err != nil {
+		t.Fatal(err)
+	}
+	err = other.Read(ctx, c.key, func(e journal.Event) error {
+		if e.Kind == journal.CallEnded || e.Kind == journal.CallClosed {
+			t.Errorf("the server that left the call to another has written %s", e.Kind)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	owner("other")
 }

@@ -45,6 +45,9 @@ type Journal struct {
 	MaxBytes        int64         `yaml:"max_bytes"`
 }
 
+// Shared says that other servers may use the same journal.
+func (j *Journal) Shared() bool { return j.URL != "" || j.Listen != "" }
+
 func (c *Config) validateStorage(bad func(key, format string, args ...any)) {
 	if r := c.Storage.Records; r != "" && !strings.HasPrefix(r, "postgres://") && !strings.HasPrefix(r, "postgresql://") {
 		bad("storage.records", "want postgres://…, or nothing for SQLite in the storage folder")
