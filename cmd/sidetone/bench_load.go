@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -64,7 +65,7 @@ first Ctrl-C hangs up all calls and reports.`,
 		Example: `  sidetone bench load --calls 50 --minutes 10
   sidetone bench load --ramp 4:4:100 --html ramp.html
   sidetone bench load --calls 20 --minutes 60 --server-cpus 0 --pin 1 --html soak.html --json soak.json
-  sidetone bench load --url http://10.1.0.5:8080 --token-file token --calls 50 --loss 5%`,
+  SIDETONE_TOKEN=st_... sidetone bench load --url http://10.1.0.5:8080 --calls 50 --loss 5%`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return o.run(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr())
@@ -83,7 +84,7 @@ func (o *benchLoad) flags(c *cobra.Command) {
 	f.DurationVar(&o.hold, "hold", 2*time.Minute, "of a step of the ramp, the time that is measured")
 	f.StringVar(&o.service, "slo", load.DefaultService, "the service level")
 	f.StringVar(&o.cfg.URL, "url", "", "address of a running server; empty: one is started")
-	f.StringVar(&o.cfg.Token, "token", "", "token that is shown to the server")
+	f.StringVar(&o.cfg.Token, "token", "", "token that is shown to the server; empty: SIDETONE_TOKEN")
 	f.IntVar(&o.cfg.PID, "pid", 0, "process of the server at --url, where it runs on this machine")
 	f.StringVar(&o.server.Config, "config", "", "configuration of the server that is started; empty: one is made")
 	f.IntVar(&o.server.Workers, "workers", 0, "recognition.workers of the configuration that is made; 0: one for each of --server-cpus, else the default")
@@ -122,6 +123,7 @@ func (o *benchLoad) run(ctx context.Context, out, status io.Writer) (err error) 
 		defer func() { err = errors.Join(err, child.Close()) }()
 		o.cfg.URL, o.cfg.PID, o.cfg.Own = child.URL, child.PID, true
 	}
+	o.cfg.Token = cmp.Or(o.cfg.Token, os.Getenv(envToken))
 	bar := newLoadBar(status, o.total())
 	o.cfg.Progress = bar.show
 	result, err := benchload.Run(ctx, o.cfg)

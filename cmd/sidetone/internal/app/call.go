@@ -51,9 +51,9 @@ type call struct {
 	rec     journal.Call
 	legs    []*leg
 	// lost is how the call ends unless its fork comes back before expires.
-	lost    *media.End
+	lost *media.End
 	// ceded says that another server has the call now, and writes its journal.
-	ceded bool
+	ceded   bool
 	expires time.Time
 	// utterances is how many each leg of that name has had, over all its forks.
 	utterances map[string]int

@@ -62,9 +62,9 @@ func Erase(ctx context.Context, cfg *config.Config, log *slog.Logger, actor, cus
 	what := "customer.erased"
 	if call != "" {
 		what = "call.erased"
-		c, err := s.records.Call(ctx, call)
-		if err != nil {
-			return nil, err
+		c, unknown := s.records.Call(ctx, call)
+		if unknown != nil {
+			return nil, unknown
 		}
 		keys = []string{c.Key}
 	} else if keys, err = s.records.CallsOf(ctx, customer); err != nil {

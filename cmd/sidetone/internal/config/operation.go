@@ -55,7 +55,7 @@ func SplitPeer(s string) (scheme, addr string, err error) {
 			}
 			scheme, rest = strings.ToLower(strings.TrimPrefix(strings.ToLower(param), "transport=")), head
 		}
-		if _, _, err := net.SplitHostPort(rest); err != nil {
+		if _, _, bare := net.SplitHostPort(rest); bare != nil {
 			rest = net.JoinHostPort(strings.Trim(rest, "[]"), "5060")
 		}
 	case "tcp":
