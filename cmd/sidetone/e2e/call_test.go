@@ -187,6 +187,7 @@ func begins(words, stable []string) bool {
 }
 
 func TestCallBecomesTranscriptAndCards(t *testing.T) {
+	t.Parallel()
 	s := serve(t, "")
 	file, script := demoWav(t)
 	p := openPane(t, s, "e2e")

@@ -5,6 +5,7 @@ package e2e
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -42,6 +43,7 @@ func (f *faultTable) add(fault, format string, args ...any) {
 // TestFaults breaks what calls rest on, in the middle of them, and says what each
 // call has lost: nothing but the utterance in progress.
 func TestFaults(t *testing.T) {
+	t.Parallel()
 	table := &faultTable{}
 	t.Run("the server is killed", func(t *testing.T) { serverKilled(t, table) })
 	t.Run("NATS and PostgreSQL are killed", func(t *testing.T) { storesKilled(t, table) })
@@ -57,6 +59,17 @@ func faultConfig(t *testing.T, node, storage, more string) string {
 	t.Helper()
 	return fmt.Sprintf("server:\n  listen: %s\n  node: %s\n  drain_limit: 0s\naccess:\n  required: false\nstorage:\n  dir: %s\n%smedia:\n  first_port: 0\n  last_port: 0\n  reconnect: 8s\n  setup_timeout: 6s\n  silence_timeout: 4s\n",
 		freeAddr(t), node, filepath.Join(t.TempDir(), node), storage) + more
+}
+
+// dirOf is the storage folder of a configuration that faultConfig made.
+func dirOf(t *testing.T, cfg string) string {
+	t.Helper()
+	_, rest, ok := strings.Cut(cfg, "  dir: ")
+	dir, _, _ := strings.Cut(rest, "\n")
+	if !ok {
+		t.Fatal("the configuration names no storage folder")
+	}
+	return dir
 }
 
 // freeAddr is an address of this machine on which nobody listens.
@@ -348,8 +361,18 @@ func storesKilled(t *testing.T, table *faultTable) {
 func nodeKilled(t *testing.T, table *faultTable) {
 	pg, n := storetest.Start(t), startNATS(t)
 	db := pg.Database(t)
-	a := launch(t, faultConfig(t, "a", external(n, db), ""))
-	b := launch(t, faultConfig(t, "b", external(n, db), ""))
+	aCfg, bCfg := faultConfig(t, "a", external(n, db), ""), faultConfig(t, "b", external(n, db), "")
+	a := launch(t, aCfg)
+	// Both write one audit log, and so need its key.
+	key, err := os.ReadFile(filepath.Join(dirOf(t, aCfg), "keys", "audit.key"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys := filepath.Join(dirOf(t, bCfg), "keys")
+	if err = errors.Join(os.MkdirAll(keys, 0o700), os.WriteFile(filepath.Join(keys, "audit.key"), key, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	b := launch(t, bCfg)
 	_, stop := talk(t, a.begin(t, "c"), 0, 14*time.Second, rtpsend.Impairment{})
 	before := a.until(t, "c", "heard", heard(1))
 	a.kill(t)
@@ -474,6 +497,7 @@ func stuckPane(t *testing.T, s *server, agent string) net.Conn {
 
 // TestDrain stops a server in the middle of a call.
 func TestDrain(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name, limit, state string
 		again              bool

@@ -174,6 +174,7 @@ func finals(c *paneCall) (n int) {
 // the other: words, cards, verdicts and pauses go through. Then the call's server
 // is killed, the page's takes the call on, and the page shows it without a hole.
 func TestPanesAcrossServers(t *testing.T) {
+	t.Parallel()
 	n := startNATS(t)
 	shared := "journal:\n  url: nats://" + n.addr + "\n"
 	a := launch(t, faultConfig(t, "a", shared, ""))

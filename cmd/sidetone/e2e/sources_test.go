@@ -30,6 +30,7 @@ const (
 
 // One server takes the demo call by all sources at the same time.
 func TestCallsComeByEverySource(t *testing.T) {
+	t.Parallel()
 	s := serve(t, `
 sources:
   siprec: {tcp: "127.0.0.1:0"}
