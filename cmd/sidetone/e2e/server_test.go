@@ -47,6 +47,8 @@ type server struct {
 	// exited is closed when the process is gone.
 	exited chan struct{}
 	err    error
+	// web asks the server, where it takes another client than usual.
+	web *http.Client
 }
 
 // syncBuffer collects output that is read while it grows.
@@ -166,7 +168,11 @@ func (s *server) api(t *testing.T, method, path, body string, out any) int {
 	if err != nil {
 		t.Fatal(err)
 	}
-	res, err := client.Do(r)
+	web := client
+	if s.web != nil {
+		web = s.web
+	}
+	res, err := web.Do(r)
 	if err != nil {
 		t.Fatal(err)
 	}

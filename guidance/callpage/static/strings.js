@@ -4,7 +4,7 @@ import { load, save } from "/pane/prefs.js";
 const en = {
   calls: "Calls", allCalls: "Calls", skip: "Skip to the transcript",
   words: "What was said", wordsHint: "Words said in the call", agent: "Agent", state: "State", day: "Day", find: "Find", more: "Show more",
-  anyState: "Any", nobody: "nobody", counts: "{words} lines, {cards} cards", recorded: "recorded",
+  anyState: "Any", nobody: "nobody", counts: "lines: {words}, cards: {cards}", recorded: "recorded",
   foundNone: "No call fits.", foundOne: "1 call", foundMany: "{n} calls", cannotList: "The calls cannot be listed: {why}",
   listKeys: "Keys: / searches, ↑ ↓ or j k go from call to call, Enter opens.",
   callKeys: "Keys: space plays and pauses, ← → skip 5 s, j k go from line to line.",
