@@ -12,6 +12,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
+	"time"
 
 	"sidetone/cmd/sidetone/internal/config"
 	"sidetone/guidance/callpage"
@@ -259,7 +261,62 @@ func narrow(p access.Principal, f *records.Filter) (some bool, err error) {
 
 // noteRead keeps in the audit log who read what was said on a call.
 func (a *App) noteRead(r *http.Request, key, agent string) error {
-	return a.noteDone(r, "call.read", key, access.From(r.Context()).Reads(agent), nil)
+	return a.noteOnce(r, "call.read", key, access.From(r.Context()).Reads(agent))
+}
+
+// notePane keeps in the audit log whose page somebody opened.
+func (a *App) notePane(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if err := a.noteOnce(r, "pane.opened", r.PathValue("agent"), true); err != nil {
+			writeError(w, err)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// noteOnce is noteDone for what is done again and again, such as by a page that
+// follows a call: that is one entry in ten minutes.
+func (a *App) noteOnce(r *http.Request, action, object string, did bool) error {
+	what := [3]string{access.From(r.Context()).Actor(), action, object}
+	if did && a.readers.noted(what, time.Now()) {
+		return nil
+	}
+	err := a.noteDone(r, action, object, did, nil)
+	if err == nil && did {
+		a.readers.note(what, time.Now())
+	}
+	return err
+}
+
+const (
+	// readAgain is after what time a reader is noted again.
+	readAgain = 10 * time.Minute
+	// maxReaders bounds what is remembered of readers.
+	maxReaders = 10_000
+)
+
+// readers are who did what lately, to what.
+type readers struct {
+	mu    sync.Mutex
+	since map[[3]string]time.Time
+}
+
+func (s *readers) noted(what [3]string, now time.Time) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	at, ok := s.since[what]
+	return ok && now.Sub(at) < readAgain
+}
+
+func (s *readers) note(what [3]string, now time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.since == nil || len(s.since) >= maxReaders {
+		// What is forgotten is noted once more.
+		s.since = map[[3]string]time.Time{}
+	}
+	s.since[what] = now
 }
 
 // noteDone keeps in the audit log what somebody who is known did, if they did it.

@@ -250,7 +250,7 @@ func (a *App) routes() http.Handler {
 		writeJSON(w, http.StatusOK, a.recogniser.reply())
 	})
 	mux.Handle("GET /metrics", a.metrics.handler())
-	mux.Handle(push.Route, a.hub)
+	mux.Handle(push.Route, a.notePane(a.hub))
 	mux.Handle("GET /{$}", a.pane)
 	mux.Handle("GET /agent/{name}", a.pane)
 	mux.Handle("GET /pane/", a.pane)

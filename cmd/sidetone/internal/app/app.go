@@ -61,8 +61,9 @@ type App struct {
 	// one.
 	health health.Set
 	// tracer is nil where traces go nowhere.
-	tracer *trace.Tracer
-	about  about
+	tracer  *trace.Tracer
+	about   about
+	readers readers
 	// storage is what is kept; it opens first and closes last.
 	storage *storage
 }

@@ -160,6 +160,9 @@ func (a *App) listCalls(w http.ResponseWriter, r *http.Request) {
 	if err == nil && some {
 		reply, err = a.findCalls(r.Context(), f)
 	}
+	if err == nil && f.Text != "" {
+		err = a.noteDone(r, "calls.searched", "", true, map[string]string{"found": strconv.Itoa(len(reply.Calls))})
+	}
 	if err != nil {
 		writeError(w, err)
 		return
