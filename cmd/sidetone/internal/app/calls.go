@@ -64,6 +64,9 @@ type calls struct {
 
 	mu   sync.Mutex
 	byID map[string]*call
+	// refused counts the calls refused since refusedSince.
+	refused      int
+	refusedSince time.Time
 	// order holds the calls from the oldest to the newest.
 	order []*call
 	wg    sync.WaitGroup
@@ -146,10 +149,11 @@ func (cs *calls) beginTraced(info media.Call, hangUp func(media.End), ask trace.
 }
 
 // keepRefused writes down that a call was offered for which there was no room.
-// While the journal or its disk is what lacks room, the metrics alone tell.
+// While the journal or its disk is what lacks room, and of those beyond maxRefused
+// a second, the metrics alone tell.
 func (cs *calls) keepRefused(c *call, err error) {
 	var r *refusal
-	if !errors.As(err, &r) || r.cause == causeJournal || r.cause == causeDisk {
+	if !errors.As(err, &r) || r.cause == causeJournal || r.cause == causeDisk || !cs.mayKeepRefused(time.Now()) {
 		return
 	}
 	c.mu.Lock()
@@ -157,6 +161,20 @@ func (cs *calls) keepRefused(c *call, err error) {
 	c.begun()
 	c.emit(journal.CallEnded, journal.Ended{State: media.Refused.String(), Reason: r.text, At: time.Now()})
 	c.emit(journal.CallClosed, nil)
+}
+
+// maxRefused bounds how many refused calls are written down in a second: a source
+// that does not take no for an answer must not fill the journal.
+const maxRefused = 10
+
+func (cs *calls) mayKeepRefused(now time.Time) bool {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	if now.Sub(cs.refusedSince) >= time.Second {
+		cs.refusedSince, cs.refused = now, 0
+	}
+	cs.refused++
+	return cs.refused <= maxRefused
 }
 
 // begun writes down that the call begins. The caller holds mu.

@@ -422,17 +422,11 @@ func (cs *calls) twin(info *media.Call) string {
 // past is what the guidance has to know of a call.
 func past(rec *journal.Call, failed func(string, ...any)) guidance.Past {
 	var p guidance.Past
-	sample := func(ms int64) int64 { return pcm.Samples(time.Duration(ms) * time.Millisecond) }
-	for _, s := range rec.Transcript {
-		h := asr.Hypothesis{
-			Utterance: s.Utterance, Revision: max(s.Revision, 1), Final: true, Stable: len(s.Words),
-			Start: sample(s.StartMS), End: sample(s.EndMS),
-		}
-		for _, w := range s.Words {
-			h.Words = append(h.Words, asr.Word{Text: w.Text, Start: sample(w.StartMS), End: sample(w.EndMS), Confidence: w.Confidence, Joined: w.Joined})
-		}
+	for i := range rec.Transcript {
+		s := &rec.Transcript[i]
 		p.Said = append(p.Said, guidance.PastFinal{
-			Leg: guidance.Leg{ID: s.Leg, Role: s.Role}, Hypothesis: h, At: rec.Started.Add(time.Duration(s.EndMS) * time.Millisecond),
+			Leg: guidance.Leg{ID: s.Leg, Role: s.Role}, Hypothesis: hypothesis(&s.Final),
+			At: rec.Started.Add(time.Duration(s.EndMS) * time.Millisecond),
 		})
 	}
 	for _, k := range rec.Cards {
@@ -443,6 +437,19 @@ func past(rec *journal.Call, failed func(string, ...any)) guidance.Past {
 		p.Cards = append(p.Cards, guidance.PastCard{Card: card, Live: k.State == string(push.Live), Wrong: k.State == string(push.Wrong)})
 	}
 	return p
+}
+
+// hypothesis is a final as it was recognised; its samples count from the start of
+// the call.
+func hypothesis(f *journal.Final) asr.Hypothesis {
+	sample := func(ms int64) int64 { return pcm.Samples(time.Duration(ms) * time.Millisecond) }
+	h := asr.Hypothesis{
+		Utterance: f.Utterance, Revision: max(f.Revision, 1), Final: true, Stable: len(f.Words), Start: sample(f.StartMS), End: sample(f.EndMS),
+	}
+	for _, w := range f.Words {
+		h.Words = append(h.Words, asr.Word{Text: w.Text, Start: sample(w.StartMS), End: sample(w.EndMS), Confidence: w.Confidence, Joined: w.Joined})
+	}
+	return h
 }
 
 func readCard(k *journal.Shown, failed func(string, ...any)) (guidance.Card, bool) {
@@ -476,7 +483,10 @@ func (c *call) shownState() push.CallState {
 	if n := len(rec.Pauses); n > 0 && rec.Pauses[n-1].EndMS == nil {
 		s.Paused = rec.Pauses[n-1].Reason
 	}
-	for _, l := range rec.Legs {
+	for i, l := range rec.Legs {
+		if slices.ContainsFunc(rec.Legs[i+1:], func(later journal.Leg) bool { return later.ID == l.ID }) {
+			continue
+		}
 		s.Legs = append(s.Legs, push.Leg{ID: l.ID, Role: l.Role, RoleReason: l.RoleReason, Identity: l.Identity, State: push.LegEnded})
 	}
 	for _, f := range rec.Transcript {
@@ -487,6 +497,8 @@ func (c *call) shownState() push.CallState {
 		for i, w := range f.Words {
 			u.Words[i] = push.Word{Text: w.Text, StartMS: w.StartMS, EndMS: w.EndMS}
 		}
+		h := hypothesis(&f.Final)
+		write(u.Words, &h, spans(&h, c.language))
 		s.Utterances = append(s.Utterances, u)
 	}
 	for _, k := range rec.Cards {
