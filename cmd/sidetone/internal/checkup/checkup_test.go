@@ -160,7 +160,7 @@ func TestLimitsAndMemory(t *testing.T) {
 	if got := found(t, c, limits); !strings.Contains(got, "warning: net.core.rmem_max 212992: a leg's socket holds about 3s") {
 		t.Error(got)
 	}
-	c.Config.Media.MaxCalls = 1 << 40
+	c.Config.Media.MaxCalls = 1 << 29
 	if got := found(t, c, limits); !strings.Contains(got, "problem: ") || !strings.Contains(got, "LimitNOFILE=") {
 		t.Error(got)
 	}
