@@ -97,36 +97,19 @@ func (r *recordings) open(rec *journal.Call) (*recording.Playback, error) {
 	}
 }
 
-// playedAgain is how long somebody may go on listening to a recording before that
-// is written down again: a player asks for it in many parts.
-const playedAgain = 10 * time.Minute
-
-// noteListening keeps in the audit log who listens to a recording.
+// noteListening keeps in the audit log who listens to a recording; a player asks for
+// it in many parts.
 func (a *App) noteListening(r *http.Request, key string, save bool) error {
-	who := access.From(r.Context()).Actor()
-	action := "recording.played"
+	what := [3]string{access.From(r.Context()).Actor(), "recording.played", key}
 	if save {
-		action = "recording.saved"
+		what[1] = "recording.saved"
 	}
-	if !a.storage.recordings.news(who, action+" "+key, time.Now()) {
+	if a.readers.noted(what, time.Now()) {
 		return nil
 	}
-	return a.storage.audit.Append(r.Context(), audit.Entry{Actor: who, Action: action, Object: key, Address: a.guard.From(r)})
-}
-
-// news reports whether what somebody does was not written down lately.
-func (r *recordings) news(who, what string, now time.Time) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for k, at := range r.played {
-		if now.Sub(at) > playedAgain {
-			delete(r.played, k)
-		}
+	err := a.storage.audit.Append(r.Context(), audit.Entry{Actor: what[0], Action: what[1], Object: key, Address: a.guard.From(r)})
+	if err == nil {
+		a.readers.note(what, time.Now())
 	}
-	k := [2]string{who, what}
-	if _, known := r.played[k]; known {
-		return false
-	}
-	r.played[k] = now
-	return true
+	return err
 }

@@ -10,7 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"sync"
 	"time"
 
 	"sidetone/cmd/sidetone/internal/config"
@@ -24,10 +23,6 @@ import (
 type recordings struct {
 	calls, note string
 	store       *recording.Store
-
-	mu sync.Mutex
-	// played is who has listened to what, and when that was last written down.
-	played map[[2]string]time.Time
 }
 
 // openRecordings opens what is kept in the storage folder. Where nothing is to be
@@ -44,7 +39,7 @@ func openRecordings(cfg *config.Config, s *storage, log *slog.Logger) (*recordin
 	if err != nil {
 		return nil, fmt.Errorf("storage.keys: %w", err)
 	}
-	r := &recordings{calls: cfg.Recording.Calls, note: cfg.Recording.Note, played: map[[2]string]time.Time{}}
+	r := &recordings{calls: cfg.Recording.Calls, note: cfg.Recording.Note}
 	r.store, err = recording.New(recording.Config{
 		Dir: place, Format: recording.Format(cfg.Recording.Format), Rate: cfg.Recording.Rate, Keys: keys, Log: log,
 	})
