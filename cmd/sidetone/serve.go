@@ -9,6 +9,7 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/term"
 
 	"sidetone/cmd/sidetone/internal/app"
 	"sidetone/cmd/sidetone/internal/config"
@@ -110,7 +111,4 @@ func announce(w io.Writer, a *app.App, agent string) error {
 }
 
 // interactive says whether f is a terminal that a person types into.
-func interactive(f *os.File) bool {
-	st, err := f.Stat()
-	return err == nil && st.Mode()&os.ModeCharDevice != 0
-}
+func interactive(f *os.File) bool { return term.IsTerminal(int(f.Fd())) }
