@@ -127,6 +127,9 @@ func (c *call) run() {
 
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	// The call is kept for a while, what heard it is not: it takes far more room
+	// than its record.
+	c.legs, c.session = nil, nil
 	if c.ceded {
 		c.log.Warn("another server goes on with the call")
 		return
@@ -187,6 +190,10 @@ func (c *call) feedback(agent, cardID string, s push.State) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.emit(journal.CardAnswered, journal.Answered{ID: cardID, Agent: agent, State: string(s)})
+	if c.session == nil {
+		// The call is over: there is nothing more to guide.
+		return
+	}
 	ev, err := c.session.Feedback(cardID, r, time.Now())
 	if err != nil {
 		// The card had left by itself while the agent pressed the key.

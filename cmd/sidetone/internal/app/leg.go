@@ -165,6 +165,8 @@ func (l *leg) work(ctx context.Context) {
 		if err := l.stream.Close(); err != nil {
 			l.log().Error("closing the recogniser's stream", "error", err)
 		}
+		// Whoever still knows the leg must not hold its audio.
+		l.stream, l.detector = nil, nil
 	}()
 	var f pcm.Frame
 	for l.queue.Pop(ctx, &f) {
