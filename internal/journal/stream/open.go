@@ -134,12 +134,13 @@ func (l *Log) entries(ctx context.Context, bucket, keys string, fn func(jetstrea
 	if err != nil {
 		return err
 	}
-	seen := map[string]bool{}
+	// What is replaced while NATS lists comes twice: the newest counts.
+	newest := map[string]jetstream.KeyValueEntry{}
 	take := func(e jetstream.KeyValueEntry) error {
-		if seen[e.Key()] = true; e.Operation() != jetstream.KeyValuePut {
-			return nil
+		if old := newest[e.Key()]; old == nil || old.Revision() < e.Revision() {
+			newest[e.Key()] = e
 		}
-		return fn(e)
+		return nil
 	}
 	if err = list(ctx, kv, keys, take); err != nil {
 		return err
@@ -155,7 +156,7 @@ func (l *Log) entries(ctx context.Context, bucket, keys string, fn func(jetstrea
 	}
 	for subject := range info.State.Subjects {
 		key := strings.TrimPrefix(subject, prefix)
-		if seen[key] {
+		if newest[key] != nil {
 			continue
 		}
 		e, err := kv.Get(ctx, key)
@@ -165,7 +166,13 @@ func (l *Log) entries(ctx context.Context, bucket, keys string, fn func(jetstrea
 		if err != nil {
 			return err
 		}
-		if err := take(e); err != nil {
+		newest[key] = e
+	}
+	for _, e := range newest {
+		if e.Operation() != jetstream.KeyValuePut {
+			continue
+		}
+		if err := fn(e); err != nil {
 			return err
 		}
 	}
