@@ -103,7 +103,11 @@ func (l *Log) Consume(ctx context.Context, name string, batch int, fn func([]jou
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		if err != nil {
+		switch {
+		case errors.Is(err, context.Canceled):
+			// A disk that is slow for a moment lets a lease run out, too.
+			l.cfg.Log.Info("journal: the lease to consume has run out; it is asked for again", "name", name)
+		case err != nil:
 			l.cfg.Log.Warn("journal: consuming", "name", name, "err", err)
 		}
 		if done {
@@ -199,6 +203,10 @@ func (l *Log) deliver(ctx context.Context, name string, events []journal.Event, 
 		err := fn(events)
 		if err == nil {
 			return true
+		}
+		if ctx.Err() != nil {
+			// Not the consumer's fault: it is told to stop.
+			return false
 		}
 		l.cfg.Log.Warn("journal: a consumer fails, it is asked again", "name", name, "events", len(events), "err", err)
 		select {
