@@ -24,22 +24,36 @@ func (l *Log) Read(ctx context.Context, key string, fn func(journal.Event) error
 	if err != nil {
 		return fail(err)
 	}
-	last, err := s.GetLastMsgForSubject(ctx, l.names.events+key)
-	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		return nil
-	}
+	last, err := l.last(ctx, s, key)
 	if err != nil {
 		return fail(err)
 	}
-	it, err := l.follow(ctx, s, l.names.events+key, 0)
-	if err != nil {
-		return fail(err)
-	}
-	defer it.Stop()
+	var it jetstream.MessagesContext
+	defer func() {
+		if it != nil {
+			it.Stop()
+		}
+	}()
 	// What was sent again long after its acknowledgement was lost may be there twice.
 	n := uint64(0)
-	for seq := uint64(0); seq < last.Sequence; {
-		m, err := it.Next(jetstream.NextContext(ctx))
+	for seq := uint64(0); seq < last; {
+		if it == nil {
+			if it, err = l.follow(ctx, s, l.names.events+key, seq+1); err != nil {
+				return fail(err)
+			}
+		}
+		m, err := nextWithin(ctx, it, readPatience)
+		if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+			// Too old or erased since, or the server is another one: what is there now?
+			it.Stop()
+			it = nil
+			now, err := l.last(ctx, s, key)
+			if err != nil {
+				return fail(err)
+			}
+			last = min(last, now)
+			continue
+		}
 		if err != nil {
 			return fail(err)
 		}
@@ -63,6 +77,29 @@ func (l *Log) Read(ctx context.Context, key string, fn func(journal.Event) error
 		}
 	}
 	return nil
+}
+
+// readPatience is how long Read waits for a message that should be there before it
+// looks whether it still is.
+const readPatience = time.Second
+
+// nextWithin is the next message, or context.DeadlineExceeded.
+func nextWithin(ctx context.Context, it jetstream.MessagesContext, d time.Duration) (jetstream.Msg, error) {
+	ctx, cancel := context.WithTimeout(ctx, d)
+	defer cancel()
+	return it.Next(jetstream.NextContext(ctx))
+}
+
+// last is the sequence number of the last stored message of a call, 0 for none.
+func (l *Log) last(ctx context.Context, s jetstream.Stream, key string) (uint64, error) {
+	m, err := s.GetLastMsgForSubject(ctx, l.names.events+key)
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	return m.Sequence, nil
 }
 
 // follow reads the stream's messages from sequence number from on.

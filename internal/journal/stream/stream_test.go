@@ -210,3 +210,23 @@ func TestSecret(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// What is erased, or grows too old, while it is read ends the reading.
+func TestReadWhileErased(t *testing.T) {
+	l := begin(t, Config{Dir: t.TempDir(), Node: "one", Sync: time.Minute})
+	const messages = 600 // more than a reader is sent ahead
+	for n := range uint64(messages) {
+		l.Append(event("a", n+1))
+		flush(t, l)
+	}
+	got := 0
+	err := l.Read(t.Context(), "a", func(journal.Event) error {
+		if got++; got > 1 {
+			return nil
+		}
+		return l.Erase(t.Context(), "a")
+	})
+	if err != nil || got == messages {
+		t.Errorf("read %d events of an erased call, %v", got, err)
+	}
+}
