@@ -92,8 +92,11 @@ func (r *Records) work(ctx context.Context, events []journal.Event, mend []strin
 		return err
 	}
 	for _, k := range b.keys {
-		if s := b.calls[k]; s.call.N > 0 && !s.erased {
+		// Of a call that is over hardly anything is heard again.
+		if s := b.calls[k]; s.call.N > 0 && !s.erased && s.call.Running() {
 			r.calls[k] = s.call
+		} else {
+			delete(r.calls, k)
 		}
 	}
 	for _, line := range b.aside {
@@ -103,16 +106,8 @@ func (r *Records) work(ctx context.Context, events []journal.Event, mend []strin
 	return nil
 }
 
-// trim keeps the cache in its bounds; calls that are over go first.
+// trim keeps the cache in its bounds.
 func (r *Records) trim() {
-	for k, c := range r.calls {
-		if len(r.calls) <= r.cfg.Cache {
-			return
-		}
-		if !c.Running() {
-			delete(r.calls, k)
-		}
-	}
 	for k := range r.calls {
 		if len(r.calls) <= r.cfg.Cache {
 			return

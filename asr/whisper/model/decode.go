@@ -136,13 +136,21 @@ type Decoder struct {
 
 // NewDecoder makes the scratch and caches for one goroutine.
 func (m *Model) NewDecoder() *Decoder {
-	return &Decoder{
+	d := &Decoder{
 		m:       m,
 		mel:     dsp.NewMel(m.mels),
 		encoder: &encoder{m: m},
 		stepper: newStepper(m),
 		zip:     zlib.NewWriter(io.Discard),
 	}
+	// All that the longest audio needs, so that a server's heap is as large in its
+	// first minute as in its last. The system gives pages when they are written.
+	d.encoder.frames(m.audioCtx)
+	d.encoder.grow(m.audioCtx, m.audioCtx)
+	d.audio = grow(d.audio, m.audioCtx*m.width)
+	d.kv = grow(d.kv, m.audioCtx*2*m.width)
+	d.stepper.logits = grow(d.stepper.logits, maxRows*m.vocabSize)
+	return d
 }
 
 // Job is one of several stretches of audio that are decoded together.
@@ -173,6 +181,7 @@ func (d *Decoder) DecodeAll(jobs []Job, done func(job int, r Result, err error))
 		l.open = false
 		r, err := d.start(l, &jobs[i])
 		if err != nil || !l.open {
+			d.tidy(i)
 			done(i, r, err)
 			continue
 		}
@@ -187,6 +196,7 @@ func (d *Decoder) DecodeAll(jobs []Job, done func(job int, r Result, err error))
 			l.open = false
 			left--
 			r, err := d.result(l)
+			d.tidy(i)
 			done(i, r, err)
 		}
 		d.step(len(jobs))
@@ -200,6 +210,15 @@ func (d *Decoder) lane(i int) *lane {
 		d.lanes = append(d.lanes, newLane(d.m))
 	}
 	return d.lanes[i]
+}
+
+// tidy gives up the scratch of the i-th lane where its job was an unusual one: each
+// lane would keep the most that any job has ever needed, and the memory of a server
+// grow for hours.
+func (d *Decoder) tidy(i int) {
+	if d.lanes[i].unusual() {
+		d.lanes[i] = newLane(d.m)
+	}
 }
 
 // start encodes a job's audio. Without error it leaves the lane open, unless

@@ -191,6 +191,29 @@ func TestDecodeStopsSoon(t *testing.T) {
 	}
 }
 
+// What a long job or a search of several texts needs is not kept.
+func TestLanesForget(t *testing.T) {
+	m := tinyEn(t)
+	for name, o := range map[string]Options{
+		"several texts": {Beam: 5, MaxTokens: 8, Context: 50},
+		"a long sound":  {MaxTokens: 8, Context: usualFrames + 1},
+	} {
+		d := m.NewDecoder()
+		if _, err := d.Decode(t.Context(), noise(16000), o); err != nil {
+			t.Fatal(err)
+		}
+		if l := d.lanes[0]; l.unusual() || l.memory.layers != nil {
+			t.Errorf("after %s the lane keeps its scratch", name)
+		}
+		if _, err := d.Decode(t.Context(), noise(16000), Options{MaxTokens: 8, Context: 50}); err != nil {
+			t.Fatal(err)
+		}
+		if l := d.lanes[0]; l.memory.layers == nil {
+			t.Errorf("after a usual job the lane has given up its scratch")
+		}
+	}
+}
+
 func TestDecodeAllocatesOnlyItsResult(t *testing.T) {
 	m := made(t, madeEnglish)
 	d := m.NewDecoder()

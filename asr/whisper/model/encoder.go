@@ -7,7 +7,7 @@ import (
 	"sidetone/internal/nn"
 )
 
-// encoder is the scratch of one encoder run; it grows to the longest context.
+// encoder is the scratch of one encoder run.
 type encoder struct {
 	m *Model
 	// attend is for up to closeKeys keys, attendFar for more; they may be one.
@@ -35,14 +35,21 @@ func (e *encoder) frames(ctx int) []float32 {
 	return e.mel[n : (2*ctx+1)*n]
 }
 
+// grow makes room for so many states and, with the silence behind them, so many
+// keys.
+func (e *encoder) grow(ctx, keys int) {
+	d := e.m.width
+	e.conv = grow(e.conv, (2*ctx+2)*d)
+	e.x = grow(e.x, ctx*d)
+	e.normed = grow(e.normed, ctx*d)
+	e.qkv = grow(e.qkv, keys*3*d)
+}
+
 // run encodes the features in frames(ctx) to out[ctx][width], as if the silence
 // went on behind them; it may be nil. It stops soon after done ends.
 func (e *encoder) run(done context.Context, out []float32, ctx int, quiet *Silence) error {
 	m, d := e.m, e.m.width
-	e.conv = grow(e.conv, (2*ctx+2)*d)
-	e.x = grow(e.x, ctx*d)
-	e.normed = grow(e.normed, ctx*d)
-	e.qkv = grow(e.qkv, (ctx+len(quiet.encoder(0, ctx))/(2*d))*3*d)
+	e.grow(ctx, ctx+len(quiet.encoder(0, ctx))/(2*d))
 	if e.attend == nil {
 		e.attend, e.attendFar = m.compute.attention(m.audioCtx, d/m.heads)
 	}

@@ -59,6 +59,14 @@ func newLane(m *Model) *lane {
 	return l
 }
 
+// What most jobs need: 10 s of audio, one text of a block of tokens.
+const usualFrames = 10 * framesPerSecond
+
+// unusual says that the job's scratch is larger than that of most.
+func (l *lane) unusual() bool {
+	return l.memory.n > usualFrames || len(l.sequences) > 1 || len(l.sequences[0].kv[0]) > sequenceBlock*2*l.m.width
+}
+
 // begin readies the lane for audio of so many samples that is in its memory.
 func (l *lane) begin(ctx context.Context, o *Options, start []int, samples int) {
 	l.ctx, l.o, l.start, l.samples = ctx, *o, start, samples
