@@ -18,7 +18,7 @@ func house() Rules {
 			"asr", "asr/vad", "asr/text", "asr/written", "asr/stable", "asr/failover", "asr/whisper/model/...", "asr/whisper/opinion",
 			"guidance", "guidance/intent", "guidance/playbook", "guidance/speaker",
 			"cmd/sidetone/internal/doctor", "cmd/sidetone/internal/capture",
-			"voiceprint",
+			"voiceprint", "voiceprint/enrol", "voiceprint/watch",
 			"bench", "bench/wer", "bench/nonspeech", "bench/load",
 			"internal/pcm", "internal/dsp", "internal/nn", "internal/wav", "internal/tensor", "internal/safetensors", "internal/torchfile",
 			"internal/journal", "internal/records/words",

@@ -1,0 +1,192 @@
+package watch
+
+import (
+	"cmp"
+	"fmt"
+	"math"
+	"slices"
+	"time"
+
+	"sidetone/internal/nn"
+	"sidetone/voiceprint"
+)
+
+// Threshold is the log-likelihood ratio, in nats, from which on a comparison counts
+// when n are made and at most the share far of strangers may be taken for any of the
+// n voices. Each may then err with p = 1-(1-far)^(1/n), and a calibrated ratio of
+// different voices exceeds 1/p with probability p at most, since its mean is 1
+// (Markov's inequality). No trials reach that far out, hence the bound: at 10,000
+// voices and a rate of 1 % p is one in a million and the threshold 13.8 nats.
+func Threshold(far float64, n int) float64 {
+	return -math.Log(-math.Expm1(math.Log1p(-far) / float64(max(n, 1))))
+}
+
+const (
+	// DefaultFAR is the share of strangers' calls with a false alarm.
+	DefaultFAR = 0.01
+	// DefaultTop is how many entries a search tells.
+	DefaultTop = 5
+	// block is how many templates are compared at a time.
+	block = 256
+)
+
+// Config shapes NewSearcher.
+type Config struct {
+	// Scorer weighs the cosines; its evidence must grow with the cosine.
+	Scorer voiceprint.Scorer
+	// FAR is the share of strangers' calls that may raise an alarm, whatever the
+	// length of the list; zero means DefaultFAR.
+	FAR float64
+	// Searches is how often one call is searched, as its speech grows; FAR is for all
+	// of them together. Zero means once.
+	Searches int
+	// Top is how many entries are told, the likeliest first; zero means DefaultTop.
+	Top int
+}
+
+// Searcher searches lists. It holds the scratch of one search, so it is not safe for
+// concurrent use: make one for each worker.
+type Searcher struct {
+	scorer voiceprint.Scorer
+	model  voiceprint.Model
+	config Config
+
+	cosines []float32
+	best    []near
+	hits    []Hit
+	views   []voiceprint.Embedding
+}
+
+// near is an entry and its largest cosine.
+type near struct {
+	entry  int
+	cosine float32
+}
+
+// Hit is an entry that sounds alike.
+type Hit struct {
+	ID string
+	// LLR is the evidence that it is the same voice, in nats.
+	LLR float64
+	// Alarm says that it reaches the threshold.
+	Alarm bool
+}
+
+// Result is what a search has found.
+type Result struct {
+	// Hits are the likeliest entries, alarms or not, the likeliest first. They are
+	// the Searcher's until its next search.
+	Hits []Hit
+	// Alarms is how many of them reach the threshold.
+	Alarms int
+	// Threshold is the LLR of an alarm in a list of Voices voices.
+	Threshold float64
+	Voices    int
+}
+
+// NewSearcher makes a searcher.
+func NewSearcher(c Config) (*Searcher, error) {
+	if c.FAR == 0 {
+		c.FAR = DefaultFAR
+	}
+	if c.Top == 0 {
+		c.Top = DefaultTop
+	}
+	if c.Searches == 0 {
+		c.Searches = 1
+	}
+	if !(c.FAR > 0 && c.FAR < 0.5) || c.Top < 1 || c.Searches < 1 {
+		return nil, fmt.Errorf("watch: a false alarm rate of %v in %d searches, the best %d; the rate lies between 0 and 0.5, the others are at least 1", c.FAR, c.Searches, c.Top)
+	}
+	return &Searcher{
+		scorer: c.Scorer, model: c.Scorer.Info().Model, config: c,
+		cosines: make([]float32, block), best: make([]near, 0, c.Top), hits: make([]Hit, 0, c.Top),
+		views: make([]voiceprint.Embedding, 0, 4),
+	}, nil
+}
+
+// Search compares a voice, made of net speech, with all of a list. The entry except
+// is left out, if it is not empty.
+//
+// Duplicates are found so: list all customers by their pseudonyms, search for the new
+// template with the customer left out; an alarm is the same voice under another name.
+func (s *Searcher) Search(l *List, e voiceprint.Embedding, net time.Duration, except string) (Result, error) {
+	if l.model != s.model {
+		return Result{}, fmt.Errorf("watch: the list is of %s, the calibration for %s: %w", l.model.ID, s.model.ID, voiceprint.ErrModel)
+	}
+	if err := unit(e, l.model); err != nil {
+		return Result{}, fmt.Errorf("watch: the voice to look for: %w", err)
+	}
+	skip := -1
+	if i, ok := l.at[except]; ok && except != "" {
+		skip = i
+	}
+	out := Result{Voices: len(l.ids)}
+	if skip >= 0 {
+		out.Voices--
+	}
+	out.Threshold = Threshold(s.config.FAR, out.Voices*s.config.Searches)
+	s.rank(l, e, skip)
+	s.hits = s.hits[:0]
+	for _, b := range s.best {
+		s.views = l.append(s.views[:0], b.entry)
+		llr, err := s.scorer.LLR(s.views, e, net)
+		if err != nil {
+			return Result{}, fmt.Errorf("watch: the entry %q: %w", l.ids[b.entry], err)
+		}
+		s.hits = append(s.hits, Hit{ID: l.ids[b.entry], LLR: llr, Alarm: llr >= out.Threshold})
+	}
+	slices.SortStableFunc(s.hits, func(a, b Hit) int { return cmp.Compare(b.LLR, a.LLR) })
+	for _, h := range s.hits {
+		if h.Alarm {
+			out.Alarms++
+		}
+	}
+	out.Hits = s.hits
+	return out, nil
+}
+
+// append adds views of the templates of an entry.
+func (l *List) append(to []voiceprint.Embedding, entry int) []voiceprint.Embedding {
+	for r := l.first[entry]; r < l.first[entry+1]; r++ {
+		to = append(to, l.rows[r*l.model.Dim:(r+1)*l.model.Dim])
+	}
+	return to
+}
+
+// rank fills best with the nearest entries, the nearest first.
+func (s *Searcher) rank(l *List, e voiceprint.Embedding, skip int) {
+	dim, total := l.model.Dim, l.first[len(l.ids)]
+	s.best = s.best[:0]
+	entry := 0
+	most := float32(math.Inf(-1))
+	for from := 0; from < total; from += block {
+		n := min(block, total-from)
+		nn.MatMulT(s.cosines[:n], n, e, dim, l.rows[from*dim:(from+n)*dim], dim, 1, dim, n, 1)
+		for i, c := range s.cosines[:n] {
+			most = max(most, c)
+			if from+i+1 < l.first[entry+1] {
+				continue
+			}
+			if entry != skip {
+				s.offer(near{entry, most})
+			}
+			entry++
+			most = float32(math.Inf(-1))
+		}
+	}
+}
+
+// offer keeps n if it is among the nearest so far.
+func (s *Searcher) offer(n near) {
+	if len(s.best) == cap(s.best) {
+		if n.cosine <= s.best[len(s.best)-1].cosine {
+			return
+		}
+		s.best = s.best[:len(s.best)-1]
+	}
+	s.best = append(s.best, n)
+	for i := len(s.best) - 1; i > 0 && s.best[i].cosine > s.best[i-1].cosine; i-- {
+		s.best[i], s.best[i-1] = s.best[i-1], s.best[i]
+	}
+}
