@@ -47,7 +47,7 @@ require (
 	golang.org/x/term v0.47.0 // passwords are typed unseen
 	golang.org/x/text v0.43.0 // Unicode normal forms
 	golang.org/x/time v0.16.0 // rate limits
-	gonum.org/v1/gonum v0.17.0 // FFT of the mel features
+	gonum.org/v1/gonum v0.17.0 // FFT of the mel features, linear algebra of the voice space
 	gonum.org/v1/plot v0.17.0 // charts of the report of `sidetone bench load`
 	google.golang.org/protobuf v1.36.12 // reads what a trace collector receives; tests only
 	modernc.org/sqlite v1.62.0 // SQLite without C
