@@ -9,7 +9,7 @@ import (
 func house() Rules {
 	return Rules{
 		Domains: []string{"media", "asr", "voiceprint", "kb", "guidance", "bench"},
-		Edges:   []string{"guidance asr"},
+		Edges:   []string{"guidance asr", "bench voiceprint"},
 		Pure: []string{
 			"media", "media/rtpflow", "media/jitter", "media/g711", "media/g722", "media/l16", "media/opus", "media/codec", "media/resample", "media/bridge", "media/srtp", "media/report", "media/level", "media/netsim", "media/sdp", "media/siprec", "media/feed", "media/fork", "media/fork/freeswitch", "media/fork/audiohook/...", "media/roles",
 			"media/fork/audiosocket", "media/fork/asterisk",
@@ -23,6 +23,7 @@ func house() Rules {
 			"bench", "bench/wer", "bench/nonspeech", "bench/load",
 			"internal/pcm", "internal/dsp", "internal/nn", "internal/wav", "internal/tensor", "internal/safetensors", "internal/torchfile",
 			"internal/journal", "internal/records/words",
+			"bench/voice",
 		},
 		Homes: map[string][]string{
 			"github.com/pion/rtp":            {"media/...", "cmd/sidetone/internal/doctor"},
@@ -61,7 +62,7 @@ func house() Rules {
 			"go.opentelemetry.io":            {"cmd/sidetone/internal/trace"},
 			"github.com/beevik/ntp":          {"cmd/sidetone/internal/clock"},
 			"github.com/coreos/go-systemd":   {"cmd/sidetone"},
-			"gonum.org/v1/plot":              {"bench/load"},
+			"gonum.org/v1/plot":              {"bench/load", "bench/voice"},
 			"github.com/chromedp":            nil,
 			"testing":                        {"internal/leaktest", "internal/needs", "internal/webpage/pagetest", "internal/store/storetest", "asr/asrtest"},
 		},
