@@ -20,6 +20,7 @@ func house() Rules {
 			"cmd/sidetone/internal/doctor", "cmd/sidetone/internal/capture",
 			"voiceprint", "voiceprint/enrol", "voiceprint/watch",
 			"voiceprint/backend",
+			"voiceprint/embed/...",
 			"bench", "bench/wer", "bench/nonspeech", "bench/load",
 			"internal/pcm", "internal/dsp", "internal/nn", "internal/wav", "internal/tensor", "internal/safetensors", "internal/torchfile",
 			"internal/journal", "internal/records/words",

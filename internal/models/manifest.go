@@ -131,7 +131,7 @@ func Manifest() []Model {
 			}},
 		},
 		{
-			Name: "campplus-speaker", Licence: "Apache-2.0", Optional: true,
+			Name: "campplus-speaker", Licence: "Apache-2.0",
 			About: "CAM++ speaker encoder by 3D-Speaker, Chinese and English (PyTorch)",
 			Files: []File{{
 				Name: "campplus_cn_en_common.pt", Size: 28044640,

@@ -75,7 +75,7 @@ func TestManifestIsSound(t *testing.T) {
 			}
 		}
 	}
-	if got, want := strings.Join(standard, " "), "whisper-tiny.en silero-vad ge2e-speaker"; got != want {
+	if got, want := strings.Join(standard, " "), "whisper-tiny.en silero-vad ge2e-speaker campplus-speaker"; got != want {
 		t.Errorf("fetched by default: %s, want %s", got, want)
 	}
 	newStore(t, Config{Dir: t.TempDir()})

@@ -103,6 +103,21 @@ func dotAVX2(n int, a *float32, b *float32) float32
 //go:noescape
 func addAVX2(n int, dst *float32, x *float32)
 
+// reluAVX2 replaces what is below zero in x[n] by zero.
+//
+//go:noescape
+func reluAVX2(n int, x *float32)
+
+// addReLUAVX2 computes dst[n] = max(0, dst[n] + x[n]).
+//
+//go:noescape
+func addReLUAVX2(n int, dst *float32, x *float32)
+
+// scaleReLUAVX2 computes dst[n] = max(0, scale[n]·x[n] + shift[n]).
+//
+//go:noescape
+func scaleReLUAVX2(n int, dst *float32, x *float32, scale *float32, shift *float32)
+
 // softmaxAVX2 replaces x[n] by its softmax; n is at least 1.
 //
 //go:noescape

@@ -2156,6 +2156,122 @@ done:
 	VZEROUPPER
 	RET
 
+// func reluAVX2(n int, x *float32)
+// Requires: AVX
+TEXT ·reluAVX2(SB), NOSPLIT, $0-16
+	MOVQ   n+0(FP), AX
+	MOVQ   x+8(FP), CX
+	VXORPS Y0, Y0, Y0
+	XORQ   DX, DX
+	MOVQ   AX, BX
+	ANDQ   $-8, BX
+	ANDQ   $0x07, AX
+
+loop:
+	CMPQ    DX, BX
+	JGE     tail
+	VMOVUPS (CX)(DX*4), Y1
+	VMAXPS  Y1, Y0, Y1
+	VMOVUPS Y1, (CX)(DX*4)
+	ADDQ    $0x08, DX
+	JMP     loop
+
+tail:
+	TESTQ      AX, AX
+	JZ         done
+	LEAQ       window<>+32(SB), BX
+	NEGQ       AX
+	VMOVUPS    (BX)(AX*4), Y1
+	VMASKMOVPS (CX)(DX*4), Y1, Y2
+	VMAXPS     Y2, Y0, Y2
+	VMASKMOVPS Y2, Y1, (CX)(DX*4)
+
+done:
+	VZEROUPPER
+	RET
+
+// func addReLUAVX2(n int, dst *float32, x *float32)
+// Requires: AVX
+TEXT ·addReLUAVX2(SB), NOSPLIT, $0-24
+	MOVQ   n+0(FP), AX
+	MOVQ   dst+8(FP), CX
+	MOVQ   x+16(FP), DX
+	VXORPS Y0, Y0, Y0
+	XORQ   BX, BX
+	MOVQ   AX, SI
+	ANDQ   $-8, SI
+	ANDQ   $0x07, AX
+
+loop:
+	CMPQ    BX, SI
+	JGE     tail
+	VMOVUPS (CX)(BX*4), Y1
+	VMOVUPS (DX)(BX*4), Y2
+	VADDPS  Y2, Y1, Y1
+	VMAXPS  Y1, Y0, Y1
+	VMOVUPS Y1, (CX)(BX*4)
+	ADDQ    $0x08, BX
+	JMP     loop
+
+tail:
+	TESTQ      AX, AX
+	JZ         done
+	LEAQ       window<>+32(SB), SI
+	NEGQ       AX
+	VMOVUPS    (SI)(AX*4), Y1
+	VMASKMOVPS (CX)(BX*4), Y1, Y2
+	VMASKMOVPS (DX)(BX*4), Y1, Y3
+	VADDPS     Y3, Y2, Y2
+	VMAXPS     Y2, Y0, Y2
+	VMASKMOVPS Y2, Y1, (CX)(BX*4)
+
+done:
+	VZEROUPPER
+	RET
+
+// func scaleReLUAVX2(n int, dst *float32, x *float32, scale *float32, shift *float32)
+// Requires: AVX, FMA3
+TEXT ·scaleReLUAVX2(SB), NOSPLIT, $0-40
+	MOVQ   n+0(FP), AX
+	MOVQ   dst+8(FP), CX
+	MOVQ   x+16(FP), DX
+	MOVQ   scale+24(FP), BX
+	MOVQ   shift+32(FP), SI
+	VXORPS Y0, Y0, Y0
+	XORQ   DI, DI
+	MOVQ   AX, R8
+	ANDQ   $-8, R8
+	ANDQ   $0x07, AX
+
+loop:
+	CMPQ        DI, R8
+	JGE         tail
+	VMOVUPS     (DX)(DI*4), Y1
+	VMOVUPS     (BX)(DI*4), Y2
+	VMOVUPS     (SI)(DI*4), Y3
+	VFMADD213PS Y3, Y2, Y1
+	VMAXPS      Y1, Y0, Y1
+	VMOVUPS     Y1, (CX)(DI*4)
+	ADDQ        $0x08, DI
+	JMP         loop
+
+tail:
+	TESTQ       AX, AX
+	JZ          done
+	LEAQ        window<>+32(SB), R8
+	NEGQ        AX
+	VMOVUPS     (R8)(AX*4), Y1
+	VMASKMOVPS  (DX)(DI*4), Y1, Y2
+	VMASKMOVPS  (BX)(DI*4), Y1, Y3
+	VMASKMOVPS  (SI)(DI*4), Y1, Y4
+	VFMADD213PS Y4, Y3, Y2
+	VMAXPS      Y2, Y0, Y2
+	VMASKMOVPS  Y2, Y1, (CX)(DI*4)
+
+done:
+	VZEROUPPER
+	RET
+
 // func softmaxAVX2(n int, x *float32)
 // Requires: AVX, AVX2, FMA3
 TEXT ·softmaxAVX2(SB), NOSPLIT, $0-16

@@ -90,6 +90,11 @@ func (l *Bfloat) MulRows(dst []float32, ldd int, x []float32, ldx int, rows int)
 	l.mul(dst, ldd, x, ldx, rows, false)
 }
 
+// MulAddRows is MulRows that adds to dst.
+func (l *Bfloat) MulAddRows(dst []float32, ldd int, x []float32, ldx int, rows int) {
+	l.mul(dst, ldd, x, ldx, rows, true)
+}
+
 func (l *Bfloat) mul(dst []float32, ldd int, x []float32, ldx int, rows int, add bool) {
 	check(covers(dst, ldd, rows, l.n) && covers(x, ldx, rows, l.k), "Mul")
 	// The buffers are cleared by the compiler, which takes its time.

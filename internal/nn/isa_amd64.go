@@ -126,6 +126,30 @@ func (v isa) add(dst, x []float32) {
 	addAVX2(len(x), &dst[0], &x[0])
 }
 
+func (v isa) relu(x []float32) {
+	if v < avx2 || len(x) == 0 {
+		reluGo(x)
+		return
+	}
+	reluAVX2(len(x), &x[0])
+}
+
+func (v isa) addReLU(dst, x []float32) {
+	if v < avx2 || len(x) == 0 {
+		addReLUGo(dst, x)
+		return
+	}
+	addReLUAVX2(len(x), &dst[0], &x[0])
+}
+
+func (v isa) scaleReLU(dst, x, scale, shift []float32) {
+	if v < avx2 || len(x) == 0 {
+		scaleReLUGo(dst, x, scale, shift)
+		return
+	}
+	scaleReLUAVX2(len(x), &dst[0], &x[0], &scale[0], &shift[0])
+}
+
 func (v isa) softmax(x []float32) {
 	switch {
 	case v < avx2 || len(x) == 0:

@@ -115,6 +115,12 @@ func (v isa) add(dst, x []float32) {
 	addNEON(len(x), &dst[0], &x[0])
 }
 
+func (v isa) relu(x []float32) { reluGo(x) }
+
+func (v isa) addReLU(dst, x []float32) { addReLUGo(dst, x) }
+
+func (v isa) scaleReLU(dst, x, scale, shift []float32) { scaleReLUGo(dst, x, scale, shift) }
+
 func (v isa) softmax(x []float32) {
 	if v != neon || len(x) == 0 {
 		softmaxGo(x)

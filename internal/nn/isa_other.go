@@ -26,6 +26,12 @@ func (v isa) dot(a, b []float32) float32 { return dotGo(a, b) }
 
 func (v isa) add(dst, x []float32) { addGo(dst, x) }
 
+func (v isa) relu(x []float32) { reluGo(x) }
+
+func (v isa) addReLU(dst, x []float32) { addReLUGo(dst, x) }
+
+func (v isa) scaleReLU(dst, x, scale, shift []float32) { scaleReLUGo(dst, x, scale, shift) }
+
 func (v isa) softmax(x []float32) { softmaxGo(x) }
 
 func (v isa) gelu(x []float32) { geluGo(x) }

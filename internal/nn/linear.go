@@ -56,6 +56,11 @@ func (m *matrix) MulRows(dst []float32, ldd int, x []float32, ldx int, rows int)
 	m.mul(dst, ldd, x, ldx, rows, false)
 }
 
+// MulAddRows is MulRows that adds to dst.
+func (m *matrix) MulAddRows(dst []float32, ldd int, x []float32, ldx int, rows int) {
+	m.mul(dst, ldd, x, ldx, rows, true)
+}
+
 func (m *matrix) mul(dst []float32, ldd int, x []float32, ldx int, rows int, add bool) {
 	check(covers(dst, ldd, rows, m.n) && covers(x, ldx, rows, m.k), "Mul")
 	m.isa.product(dst, ldd, x, ldx, rows, m.panels, m.w, m.bias, add)

@@ -1,5 +1,5 @@
 // Package nn holds the numeric kernels of the speech models: matrix products,
-// attention, softmax, GELU, layer normalisation, LSTM gates.
+// attention, softmax, GELU, rectifiers, layer normalisation, LSTM gates.
 //
 // Kernels take dst first, allocate nothing and panic on wrong lengths, which
 // are programmer errors. Matrices are row-major float32; shapes stand in the

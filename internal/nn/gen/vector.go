@@ -165,6 +165,56 @@ func add(c constants) {
 	RET()
 }
 
+func relu(c constants) {
+	vector("reluAVX2", "n int, x *float32", "reluAVX2 replaces what is below zero in x[n] by zero.")
+	n, x := param("n"), param("x")
+	zero := YMM()
+	VXORPS(zero, zero, zero)
+	c.each("", n, func(i reg.GPVirtual, mask reg.VecVirtual) {
+		v := YMM()
+		load(mask, at(x, i), v)
+		VMAXPS(v, zero, v)
+		store(mask, v, at(x, i))
+	})
+	VZEROUPPER()
+	RET()
+}
+
+func addReLU(c constants) {
+	vector("addReLUAVX2", "n int, dst, x *float32", "addReLUAVX2 computes dst[n] = max(0, dst[n] + x[n]).")
+	n, dst, x := param("n"), param("dst"), param("x")
+	zero := YMM()
+	VXORPS(zero, zero, zero)
+	c.each("", n, func(i reg.GPVirtual, mask reg.VecVirtual) {
+		v, w := YMM(), YMM()
+		load(mask, at(dst, i), v)
+		load(mask, at(x, i), w)
+		VADDPS(w, v, v)
+		VMAXPS(v, zero, v)
+		store(mask, v, at(dst, i))
+	})
+	VZEROUPPER()
+	RET()
+}
+
+func scaleReLU(c constants) {
+	vector("scaleReLUAVX2", "n int, dst, x, scale, shift *float32", "scaleReLUAVX2 computes dst[n] = max(0, scale[n]·x[n] + shift[n]).")
+	n, dst, x, scale, shift := param("n"), param("dst"), param("x"), param("scale"), param("shift")
+	zero := YMM()
+	VXORPS(zero, zero, zero)
+	c.each("", n, func(i reg.GPVirtual, mask reg.VecVirtual) {
+		v, w, u := YMM(), YMM(), YMM()
+		load(mask, at(x, i), v)
+		load(mask, at(scale, i), w)
+		load(mask, at(shift, i), u)
+		VFMADD213PS(u, w, v)
+		VMAXPS(v, zero, v)
+		store(mask, v, at(dst, i))
+	})
+	VZEROUPPER()
+	RET()
+}
+
 // exp replaces x ≤ 0 by exp(x); below the least normal number it is zero, and
 // NaN stays NaN. The polynomial is that of Cephes' expf (Moshier, 1989).
 func (c constants) exp(x reg.VecVirtual) {

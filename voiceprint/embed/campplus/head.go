@@ -1,0 +1,243 @@
+package campplus
+
+import (
+	"fmt"
+
+	"sidetone/internal/dsp"
+	"sidetone/internal/nn"
+)
+
+const (
+	// channels is the number of them in all of the head.
+	channels = 32
+	// headBands is the number of bands that the head leaves.
+	headBands = 10
+	// push is the number of frames that go through the head at once: what its
+	// layers hold then stays in the second cache.
+	push = 16
+)
+
+// headWeights are those of the convolutions over bands and time.
+type headWeights struct {
+	// first is [32][3·3] over one channel.
+	first  *nn.Linear
+	blocks [4]residual
+	last   conv
+}
+
+// conv is a convolution of three bands and three frames, every step-th band: for
+// each of the frames [32][3·32].
+type conv struct {
+	frames [3]*nn.Linear
+	step   int
+}
+
+// residual is two convolutions beside a way around them, which is a product
+// [32][32] where the number of bands changes.
+type residual struct {
+	one, two conv
+	around   *nn.Linear
+}
+
+func (h *headWeights) load(l *loader) {
+	after := l.norm("head.bn1", channels)
+	w := l.get("head.conv1.weight", channels, 1, 3, 3)
+	after.fold(w)
+	h.first = nn.NewLinear(w, after.shift, channels, 9)
+	for i := range h.blocks {
+		b, name := &h.blocks[i], fmt.Sprintf("head.layer%d.%d.", i/2+1, i%2)
+		step := 2 - i%2
+		b.one = l.conv(name+"conv1", l.norm(name+"bn1", channels), nil, step)
+		var bias []float32
+		if step == 2 {
+			after := l.norm(name+"shortcut.1", channels)
+			w := l.get(name+"shortcut.0.weight", channels, channels, 1, 1)
+			after.fold(w)
+			b.around, bias = nn.NewLinear(w, nil, channels, channels), after.shift
+		}
+		b.two = l.conv(name+"conv2", l.norm(name+"bn2", channels), bias, 1)
+	}
+	h.last = l.conv("head.conv2", l.norm("head.bn2", channels), nil, 2)
+}
+
+// conv takes w [32][32][bands][frames] apart by frames; more, which may be nil, is
+// added to the bias.
+func (l *loader) conv(name string, after norm, more []float32, step int) conv {
+	w := l.get(name+".weight", channels, channels, 3, 3)
+	after.fold(w)
+	bias := after.shift
+	if more != nil {
+		nn.Add(bias, more)
+	}
+	c := conv{step: step}
+	for k := range c.frames {
+		t := make([]float32, channels*3*channels)
+		for o := range channels {
+			for i := range channels {
+				for f := range 3 {
+					t[(o*3+f)*channels+i] = w[((o*channels+i)*3+f)*3+k]
+				}
+			}
+		}
+		c.frames[k] = nn.NewLinear(t, bias, channels, 3*channels)
+		bias = nil
+	}
+	return c
+}
+
+// band is a stretch of time of what a layer has written: frames from … to-1, each
+// [zeros, bands, zeros][32]. The frame of zeros before the first is frame -1.
+type band struct {
+	bands    int
+	from, to int
+	x        []float32
+}
+
+func newBand(bands int) band {
+	// Two frames stay from push to push; at the end come those by which the last
+	// block lags, two a block, and zeros behind them.
+	const most = 2 + push + 2*4 + 1
+	return band{bands: bands, x: make([]float32, most*(bands+2)*channels)}
+}
+
+func (b *band) reset() {
+	b.from, b.to = -1, 0
+	clear(b.row(-1))
+}
+
+// row is all of frame t, zeros included.
+func (b *band) row(t int) []float32 {
+	n := (b.bands + 2) * channels
+	return b.x[(t-b.from)*n:][:n]
+}
+
+// inner is frame t without the zeros.
+func (b *band) inner(t int) []float32 { return b.row(t)[channels:][:b.bands*channels] }
+
+// end adds the frame of zeros behind the last.
+func (b *band) end() {
+	clear(b.row(b.to))
+	b.to++
+}
+
+// drop forgets all but the last two frames, which the next push needs.
+func (b *band) drop() {
+	if keep := b.to - 2; keep > b.from {
+		n := (b.bands + 2) * channels
+		copy(b.x, b.x[(keep-b.from)*n:(b.to-b.from)*n])
+		b.from = keep
+	}
+}
+
+// head is what a run through the head works with.
+type head struct {
+	// in is what has come of the features: three frames of each band side by side.
+	in [(dsp.FilterbankBands + 2) * 3]float32
+	// first is what the first convolution has written, mid and out the residual
+	// blocks.
+	first    band
+	mid, out [4]band
+}
+
+func newHead() head {
+	h := head{first: newBand(dsp.FilterbankBands)}
+	for i := range h.mid {
+		bands := dsp.FilterbankBands / 2
+		if i >= 2 {
+			bands /= 2
+		}
+		h.mid[i], h.out[i] = newBand(bands), newBand(bands)
+	}
+	return h
+}
+
+// run writes dst[frames][10][32] of features[frames][80].
+func (w *headWeights) run(h *head, dst, features []float32, frames int) {
+	clear(h.in[:])
+	h.first.reset()
+	for i := range h.mid {
+		h.mid[i].reset()
+		h.out[i].reset()
+	}
+	done := 0
+	for t := 0; t < frames; t += push {
+		end := min(t+push, frames)
+		for u := t; u < end; u++ {
+			w.begin(h, features, u, frames)
+		}
+		last := end == frames
+		if last {
+			h.first.end()
+		}
+		src := &h.first
+		for i := range w.blocks {
+			w.blocks[i].run(&h.out[i], &h.mid[i], src, last)
+			src = &h.out[i]
+		}
+		for ; done < src.to-1; done++ {
+			row := dst[done*headBands*channels:][:headBands*channels]
+			w.last.frame(row, src, done, headBands)
+			nn.ReLU(row)
+		}
+		h.first.drop()
+		for i := range h.mid {
+			h.mid[i].drop()
+			h.out[i].drop()
+		}
+	}
+}
+
+// begin is the first convolution, for frame t.
+func (w *headWeights) begin(h *head, features []float32, t, frames int) {
+	const bands = dsp.FilterbankBands
+	for k := range 3 {
+		u := t + k - 1
+		if u < 0 || u >= frames {
+			for f := range bands {
+				h.in[(f+1)*3+k] = 0
+			}
+			continue
+		}
+		for f, v := range features[u*bands:][:bands] {
+			h.in[(f+1)*3+k] = v
+		}
+	}
+	h.first.to++
+	row := h.first.inner(t)
+	w.first.MulRows(row, channels, h.in[:], 3, bands)
+	nn.ReLU(row)
+}
+
+// run takes all that src has, by way of mid.
+func (r *residual) run(dst, mid, src *band, last bool) {
+	for t := mid.to; t < src.to-1; t++ {
+		mid.to++
+		row := mid.inner(t)
+		r.one.frame(row, src, t, mid.bands)
+		nn.ReLU(row)
+	}
+	if last {
+		mid.end()
+	}
+	for t := dst.to; t < mid.to-1; t++ {
+		dst.to++
+		row := dst.inner(t)
+		r.two.frame(row, mid, t, dst.bands)
+		if r.around == nil {
+			nn.AddReLU(row, src.inner(t))
+			continue
+		}
+		r.around.MulAddRows(row, channels, src.inner(t), 2*channels, dst.bands)
+		nn.ReLU(row)
+	}
+	if last {
+		dst.end()
+	}
+}
+
+// frame computes dst[bands][32] of the frames around t.
+func (c *conv) frame(dst []float32, src *band, t, bands int) {
+	c.frames[0].MulRows(dst, channels, src.row(t-1), c.step*channels, bands)
+	c.frames[1].MulAddRows(dst, channels, src.row(t), c.step*channels, bands)
+	c.frames[2].MulAddRows(dst, channels, src.row(t+1), c.step*channels, bands)
+}
