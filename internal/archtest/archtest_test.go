@@ -17,6 +17,7 @@ func house() Rules {
 			"media/webrtc/whip", "media/webrtc/red",
 			"asr", "asr/vad", "asr/text", "asr/written", "asr/stable", "asr/failover", "asr/whisper/model/...", "asr/whisper/opinion",
 			"guidance", "guidance/intent", "guidance/playbook", "guidance/speaker",
+			"voiceprint/spoof/...",
 			"cmd/sidetone/internal/doctor", "cmd/sidetone/internal/capture",
 			"voiceprint", "voiceprint/enrol", "voiceprint/watch",
 			"voiceprint/backend",
