@@ -11,10 +11,10 @@
 package watch
 
 import (
+	"errors"
 	"fmt"
-	"maps"
-	"slices"
 
+	"sidetone/internal/nn"
 	"sidetone/voiceprint"
 )
 
@@ -22,7 +22,8 @@ import (
 type Entry struct {
 	// ID says nothing by itself, such as a key of the store's.
 	ID string
-	// Templates are the unit vectors of one voice, at least one.
+	// Templates are the unit vectors of one voice, at least one. They are searched as
+	// one, their mean made a unit vector: more of them give strangers no more chances.
 	Templates []voiceprint.Embedding
 }
 
@@ -31,9 +32,7 @@ type Entry struct {
 type List struct {
 	model voiceprint.Model
 	ids   []string
-	// first[i] is the first row of entry i; one more closes the last.
-	first []int
-	// rows is [templates][model.Dim], entry after entry.
+	// rows is [voices][model.Dim].
 	rows []float32
 	at   map[string]int
 }
@@ -43,7 +42,7 @@ func NewList(model voiceprint.Model, entries ...Entry) (*List, error) {
 	if model.Dim < 1 || model.ID == "" {
 		return nil, fmt.Errorf("watch: the model %q has %d dimensions; it needs a name and at least one", model.ID, model.Dim)
 	}
-	empty := &List{model: model, first: []int{0}, at: map[string]int{}}
+	empty := &List{model: model, at: map[string]int{}}
 	return empty.With(entries...)
 }
 
@@ -63,39 +62,42 @@ func (l *List) Has(id string) bool {
 // copy of the list, 8 MB for 10,000 voices: add many at once.
 func (l *List) With(entries ...Entry) (*List, error) {
 	replaced := map[string]bool{}
-	templates := 0
+	means := make([]float32, 0, len(entries)*l.model.Dim)
 	for _, e := range entries {
-		if err := l.check(e); err != nil {
-			return nil, err
+		mean, err := l.mean(e)
+		if err != nil {
+			return nil, fmt.Errorf("watch: the entry %q: %w", e.ID, err)
 		}
 		if replaced[e.ID] {
 			return nil, fmt.Errorf("watch: the entry %q comes twice", e.ID)
 		}
 		replaced[e.ID] = true
-		templates += len(e.Templates)
+		means = append(means, mean...)
 	}
-	out := l.less(replaced, len(entries), templates)
+	out := l.less(replaced, len(entries))
 	for _, e := range entries {
 		out.at[e.ID] = len(out.ids)
 		out.ids = append(out.ids, e.ID)
-		for _, t := range e.Templates {
-			out.rows = append(out.rows, t...)
-		}
-		out.first = append(out.first, len(out.rows)/l.model.Dim)
 	}
+	out.rows = append(out.rows, means...)
 	return out, nil
 }
 
-func (l *List) check(e Entry) error {
+func (l *List) mean(e Entry) (voiceprint.Embedding, error) {
 	if e.ID == "" || len(e.Templates) == 0 {
-		return fmt.Errorf("watch: the entry %q has %d templates; it needs an ID and at least one", e.ID, len(e.Templates))
+		return nil, fmt.Errorf("%d templates; it needs an ID and at least one", len(e.Templates))
 	}
+	mean := make(voiceprint.Embedding, l.model.Dim)
 	for i, t := range e.Templates {
 		if err := unit(t, l.model); err != nil {
-			return fmt.Errorf("watch: template %d of the entry %q: %w", i, e.ID, err)
+			return nil, fmt.Errorf("template %d: %w", i, err)
 		}
+		nn.Add(mean, t)
 	}
-	return nil
+	if !voiceprint.Unit(mean) {
+		return nil, errors.New("its templates are opposites: they are not of one voice")
+	}
+	return mean, nil
 }
 
 // Without is the list without these entries, where they were in it.
@@ -104,35 +106,29 @@ func (l *List) Without(ids ...string) *List {
 	for _, id := range ids {
 		gone[id] = true
 	}
-	return l.less(gone, 0, 0)
+	return l.less(gone, 0)
 }
 
 // less copies all but some, with room for more.
-func (l *List) less(gone map[string]bool, entries, templates int) *List {
-	dim := l.model.Dim
+func (l *List) less(gone map[string]bool, more int) *List {
 	out := &List{
 		model: l.model,
-		ids:   make([]string, 0, len(l.ids)+entries),
-		first: append(make([]int, 0, len(l.first)+entries), 0),
-		rows:  make([]float32, 0, len(l.rows)+templates*dim),
+		ids:   make([]string, 0, len(l.ids)+more),
+		rows:  make([]float32, 0, len(l.rows)+more*l.model.Dim),
+		at:    make(map[string]int, len(l.ids)+more),
 	}
-	if !slices.ContainsFunc(l.ids, func(id string) bool { return gone[id] }) {
-		out.ids, out.rows = append(out.ids, l.ids...), append(out.rows, l.rows...)
-		out.first = append(out.first, l.first[1:]...)
-		out.at = maps.Clone(l.at)
-		return out
-	}
-	out.at = make(map[string]int, len(l.ids)+entries)
 	for i, id := range l.ids {
-		if gone[id] {
-			continue
+		if !gone[id] {
+			out.at[id] = len(out.ids)
+			out.ids = append(out.ids, id)
+			out.rows = append(out.rows, l.row(i)...)
 		}
-		out.at[id] = len(out.ids)
-		out.ids = append(out.ids, id)
-		out.rows = append(out.rows, l.rows[l.first[i]*dim:l.first[i+1]*dim]...)
-		out.first = append(out.first, len(out.rows)/dim)
 	}
 	return out
+}
+
+func (l *List) row(i int) voiceprint.Embedding {
+	return l.rows[i*l.model.Dim : (i+1)*l.model.Dim]
 }
 
 // unit refuses what is no unit vector of the model.

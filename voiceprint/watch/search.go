@@ -26,7 +26,7 @@ const (
 	DefaultFAR = 0.01
 	// DefaultTop is how many entries a search tells.
 	DefaultTop = 5
-	// block is how many templates are compared at a time.
+	// block is how many entries are compared at a time.
 	block = 256
 )
 
@@ -54,10 +54,10 @@ type Searcher struct {
 	cosines []float32
 	best    []near
 	hits    []Hit
-	views   []voiceprint.Embedding
+	view    [1]voiceprint.Embedding
 }
 
-// near is an entry and its largest cosine.
+// near is an entry and its cosine.
 type near struct {
 	entry  int
 	cosine float32
@@ -101,7 +101,6 @@ func NewSearcher(c Config) (*Searcher, error) {
 	return &Searcher{
 		scorer: c.Scorer, model: c.Scorer.Info().Model, config: c,
 		cosines: make([]float32, block), best: make([]near, 0, c.Top), hits: make([]Hit, 0, c.Top),
-		views: make([]voiceprint.Embedding, 0, 4),
 	}, nil
 }
 
@@ -129,8 +128,8 @@ func (s *Searcher) Search(l *List, e voiceprint.Embedding, net time.Duration, ex
 	s.rank(l, e, skip)
 	s.hits = s.hits[:0]
 	for _, b := range s.best {
-		s.views = l.append(s.views[:0], b.entry)
-		llr, err := s.scorer.LLR(s.views, e, net)
+		s.view[0] = l.row(b.entry)
+		llr, err := s.scorer.LLR(s.view[:], e, net)
 		if err != nil {
 			return Result{}, fmt.Errorf("watch: the entry %q: %w", l.ids[b.entry], err)
 		}
@@ -146,33 +145,17 @@ func (s *Searcher) Search(l *List, e voiceprint.Embedding, net time.Duration, ex
 	return out, nil
 }
 
-// append adds views of the templates of an entry.
-func (l *List) append(to []voiceprint.Embedding, entry int) []voiceprint.Embedding {
-	for r := l.first[entry]; r < l.first[entry+1]; r++ {
-		to = append(to, l.rows[r*l.model.Dim:(r+1)*l.model.Dim])
-	}
-	return to
-}
-
 // rank fills best with the nearest entries, the nearest first.
 func (s *Searcher) rank(l *List, e voiceprint.Embedding, skip int) {
-	dim, total := l.model.Dim, l.first[len(l.ids)]
+	dim, total := l.model.Dim, len(l.ids)
 	s.best = s.best[:0]
-	entry := 0
-	most := float32(math.Inf(-1))
 	for from := 0; from < total; from += block {
 		n := min(block, total-from)
 		nn.MatMulT(s.cosines[:n], n, e, dim, l.rows[from*dim:(from+n)*dim], dim, 1, dim, n, 1)
 		for i, c := range s.cosines[:n] {
-			most = max(most, c)
-			if from+i+1 < l.first[entry+1] {
-				continue
+			if from+i != skip {
+				s.offer(near{from + i, c})
 			}
-			if entry != skip {
-				s.offer(near{entry, most})
-			}
-			entry++
-			most = float32(math.Inf(-1))
 		}
 	}
 }
