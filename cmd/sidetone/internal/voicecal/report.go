@@ -51,7 +51,7 @@ func Report(p *backend.Params, paths []backend.Path, us []Utterance, folds int, 
 			answered[i] = voice.Answered{Trial: trials[i], Answer: voice.Answer{Outcome: o, Looks: looks, Accept: op.LLR}}
 			if looks > 0 {
 				l := path.Looks[looks-1]
-				answered[i].Net, answered[i].LLR = l.Net, l.LLR
+				answered[i].Answer.Net, answered[i].LLR = l.Net, l.LLR
 			}
 		}
 		rows, err := b.DecisionRows(answered, op.FAR, op.FRR)
