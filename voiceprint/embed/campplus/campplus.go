@@ -32,7 +32,9 @@ const (
 	// kept is the longest speech whose scratch is kept for the next: 8 MB.
 	kept = 20 * time.Second
 
-	// floorBelow is how far below the speech the noise floor lies, in dB.
+	// level is what speech is brought to, in dB of full scale, and floorBelow how
+	// far below it the noise floor lies.
+	level      = -26
 	floorBelow = 50
 	// maxFile bounds what Load reads; the real file has 28 MB.
 	maxFile = 64 << 20
@@ -40,18 +42,20 @@ const (
 
 // Config shapes Load. The zero value is what the calibrated parameters are for.
 type Config struct {
-	// NoFloor leaves out the white noise that is else laid beneath speech, 50 dB
-	// below its power. Telephone speech has nothing above 4 kHz, and the logarithm
-	// of nothing is arbitrary: a quarter of the features. With the floor they are
-	// alike for all lines. It is a part of the model.
-	NoFloor bool
+	// Bare feeds samples to the network as they are. Else they are brought to a mean
+	// power of -26 dB of full scale, since features end at an absolute least energy,
+	// and white noise is laid beneath them, 50 dB below: telephone speech has nothing
+	// above 4 kHz, and the logarithm of nothing, a quarter of the features, is
+	// arbitrary. With the floor it is alike on all lines. Both are a part of the
+	// model.
+	Bare bool
 }
 
 // Engine is the loaded network: immutable and safe for concurrent use. Each Embed
 // runs on its caller's goroutine and processor alone.
 type Engine struct {
 	model   voiceprint.Model
-	floor   bool
+	bare    bool
 	network network
 	// scratch keeps what calls work with, at most as many as run at once.
 	scratch chan *scratch
@@ -73,20 +77,20 @@ func Load(r io.Reader, c Config) (*Engine, error) {
 	if err != nil {
 		return nil, fmt.Errorf("campplus: %w", err)
 	}
-	e := &Engine{floor: !c.NoFloor, scratch: make(chan *scratch, runtime.GOMAXPROCS(0))}
+	e := &Engine{bare: c.Bare, scratch: make(chan *scratch, runtime.GOMAXPROCS(0))}
 	if err := e.network.load(f.Tensors); err != nil {
 		return nil, fmt.Errorf("campplus: %w", err)
 	}
 	sum := sha256.Sum256(b)
 	e.model = voiceprint.Model{ID: "campplus-zh-en-" + hex.EncodeToString(sum[:4]), Dim: Dim}
-	if e.floor {
-		e.model.ID += fmt.Sprintf("-f%d", floorBelow)
+	if !e.bare {
+		e.model.ID += fmt.Sprintf("-l%d-f%d", -level, floorBelow)
 	}
 	return e, nil
 }
 
-// Model names the weights by their hash, and the noise floor:
-// "campplus-zh-en-92f29b94-f50".
+// Model names the weights by their hash, and level and noise floor:
+// "campplus-zh-en-92f29b94-l26-f50".
 func (e *Engine) Model() voiceprint.Model { return e.model }
 
 // Embed implements voiceprint.Embedder. Its error is voiceprint.ErrTooShort for
@@ -97,12 +101,13 @@ func (e *Engine) Embed(samples []float32) (voiceprint.Embedding, error) {
 	if n < count(Shortest) {
 		return nil, fmt.Errorf("campplus: %d samples, at least %d are needed: %w", n, count(Shortest), voiceprint.ErrTooShort)
 	}
-	level := rms(samples)
-	if !(level > 0) || math.IsInf(level, 0) {
+	power := rms(samples)
+	if !(power > 0) || math.IsInf(power, 0) {
 		return nil, errors.New("campplus: no sound: the samples are all zero, or not all finite")
 	}
-	if !e.floor {
-		level = 0
+	gain, floor := 1., 0.
+	if !e.bare {
+		gain, floor = decibels(level)/power, decibels(level-floorBelow)
 	}
 	s := e.borrow()
 	defer e.giveBack(s)
@@ -110,7 +115,7 @@ func (e *Engine) Embed(samples []float32) (voiceprint.Embedding, error) {
 	out := make(voiceprint.Embedding, Dim)
 	s.noise.Seed(1, 1)
 	for i := range parts {
-		s.listen(samples[i*n/parts:(i+1)*n/parts], level*math.Pow(10, -floorBelow/20.))
+		s.listen(samples[i*n/parts:(i+1)*n/parts], gain, floor)
 		e.network.run(s)
 		if !voiceprint.Unit(s.out[:]) {
 			return nil, errors.New("campplus: the network has no answer to these samples")
@@ -126,6 +131,8 @@ func (e *Engine) Embed(samples []float32) (voiceprint.Embedding, error) {
 }
 
 func count(d time.Duration) int { return int(d * voiceprint.Rate / time.Second) }
+
+func decibels(x float64) float64 { return math.Pow(10, x/20) }
 
 func rms(x []float32) float64 {
 	var sum float64
@@ -160,7 +167,7 @@ func (e *Engine) giveBack(s *scratch) {
 type scratch struct {
 	noise *rand.PCG
 	bank  *dsp.Filterbank
-	// sound is a stretch of samples above the floor.
+	// sound is a stretch of samples, with the floor.
 	sound []float32
 	// features [frames][80] have no mean.
 	features []float32
@@ -174,13 +181,16 @@ func newScratch() *scratch {
 	return &scratch{noise: rand.NewPCG(1, 1), bank: dsp.NewFilterbank(), head: newHead()}
 }
 
-// listen computes the features of samples and white noise of the given level.
-func (s *scratch) listen(samples []float32, level float64) {
-	s.sound = append(s.sound[:0], samples...)
-	if level > 0 {
+// listen computes the features of samples times gain, and of white noise beneath.
+func (s *scratch) listen(samples []float32, gain, floor float64) {
+	s.sound = resize(s.sound, len(samples))
+	for i, v := range samples {
+		s.sound[i] = v * float32(gain)
+	}
+	if floor > 0 {
 		r := rand.New(s.noise)
 		for i := range s.sound {
-			s.sound[i] += float32(level * r.NormFloat64())
+			s.sound[i] += float32(floor * r.NormFloat64())
 		}
 	}
 	const bands = dsp.FilterbankBands

@@ -5,6 +5,10 @@ import (
 	"math"
 	"math/rand/v2"
 	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
 	"testing"
 
 	"sidetone/internal/needs"
@@ -43,7 +47,7 @@ func hum(seconds, pitch float64) []float32 {
 }
 
 func TestModel(t *testing.T) {
-	for c, want := range map[Config]string{{}: "campplus-zh-en-92f29b94-f50", {NoFloor: true}: "campplus-zh-en-92f29b94"} {
+	for c, want := range map[Config]string{{}: "campplus-zh-en-92f29b94-l26-f50", {Bare: true}: "campplus-zh-en-92f29b94"} {
 		if got := load(t, c).Model(); got.ID != want || got.Dim != Dim {
 			t.Errorf("%+v: %+v, want %s", c, got, want)
 		}
@@ -73,5 +77,107 @@ func TestWhatCannotBeEmbedded(t *testing.T) {
 	v, err := e.Embed(hum(0.5, 100))
 	if err != nil || math.Abs(voiceprint.Cosine(v, v)-1) > 1e-6 {
 		t.Errorf("half a second: %v, %v", v, err)
+	}
+}
+
+func embed(tb testing.TB, e *Engine, x []float32) voiceprint.Embedding {
+	tb.Helper()
+	v, err := e.Embed(x)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return v
+}
+
+// The reference is the network of the weights' publisher as an ONNX graph, written
+// operation by operation, in ONNX Runtime, on features of kaldi-native-fbank.
+func TestReferenceEmbedding(t *testing.T) {
+	b, err := os.ReadFile("testdata/hum-110.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want voiceprint.Embedding
+	for _, f := range strings.Fields(string(b)) {
+		v, err := strconv.ParseFloat(f, 32)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want = append(want, float32(v))
+	}
+	got := embed(t, load(t, Config{Bare: true}), hum(3.2, 110))
+	if c := voiceprint.Cosine(got, want); !(c > 0.99999) {
+		t.Errorf("cosine %v", c)
+	}
+}
+
+// What is louder or softer is the same voice, also above its floor.
+func TestLevelMakesNoDifference(t *testing.T) {
+	e := load(t, Config{})
+	x := hum(2, 150)
+	loud := embed(t, e, x)
+	for i := range x {
+		x[i] *= 0.01
+	}
+	if c := voiceprint.Cosine(loud, embed(t, e, x)); !(c > 0.99999) {
+		t.Errorf("cosine %v at a hundredth of the level", c)
+	}
+}
+
+func TestLongSpeechIsTheSumOfItsParts(t *testing.T) {
+	e := load(t, Config{Bare: true})
+	x := append(hum(31, 120), hum(31, 180)...)
+	got, want := embed(t, e, x), embed(t, e, x[:31*voiceprint.Rate])
+	for i, v := range embed(t, e, x[31*voiceprint.Rate:]) {
+		want[i] += v
+	}
+	voiceprint.Unit(want)
+	if c := voiceprint.Cosine(got, want); !(c > 0.99999) {
+		t.Errorf("cosine %v", c)
+	}
+}
+
+func TestConcurrentCallsDoNotMeet(t *testing.T) {
+	e := load(t, Config{})
+	var want, got [6]voiceprint.Embedding
+	for i := range want {
+		want[i] = embed(t, e, hum(0.6+0.2*float64(i), 90+30*float64(i)))
+	}
+	var wg sync.WaitGroup
+	for i := range got {
+		wg.Go(func() {
+			var err error
+			if got[i], err = e.Embed(hum(0.6+0.2*float64(i), 90+30*float64(i))); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	for i := range want {
+		if !slices.Equal(got[i], want[i]) {
+			t.Errorf("call %d differs from the same one alone", i)
+		}
+	}
+}
+
+func TestEmbedAllocatesLittle(t *testing.T) {
+	e := load(t, Config{})
+	x := hum(2, 100)
+	// The embedding itself, and no more than two small ones.
+	if n := testing.AllocsPerRun(3, func() { embed(t, e, x) }); n > 3 {
+		t.Errorf("%v allocations", n)
+	}
+}
+
+func BenchmarkEmbed(b *testing.B) {
+	e := load(b, Config{})
+	for _, seconds := range []float64{3, 5, 10, 30} {
+		b.Run(strconv.Itoa(int(seconds))+"s", func(b *testing.B) {
+			x := hum(seconds, 100)
+			b.ReportAllocs()
+			for b.Loop() {
+				embed(b, e, x)
+			}
+			b.ReportMetric(b.Elapsed().Seconds()/float64(b.N)/seconds, "s/s")
+		})
 	}
 }
