@@ -22,6 +22,7 @@ func house() Rules {
 			"voiceprint", "voiceprint/enrol", "voiceprint/watch",
 			"voiceprint/backend",
 			"voiceprint/embed/...",
+			"voiceprint/store/turn",
 			"bench", "bench/wer", "bench/nonspeech", "bench/load",
 			"internal/pcm", "internal/dsp", "internal/nn", "internal/wav", "internal/tensor", "internal/safetensors", "internal/torchfile",
 			"internal/journal", "internal/records/words",
