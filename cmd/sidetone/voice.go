@@ -173,20 +173,25 @@ func rawVoice(store *models.Store) (voiceprint.Embedder, error) {
 	return campplus.Load(f, campplus.Config{})
 }
 
-func (o *voiceTraining) run(ctx context.Context, w io.Writer, store *models.Store, us []voicecal.Utterance, keep *backend.Params) (err error) {
+func (o *voiceTraining) run(ctx context.Context, w io.Writer, store *models.Store, us []voicecal.Utterance, keep *backend.Params) error {
 	raw, err := rawVoice(store)
 	if err != nil {
 		return err
 	}
-	policy := voiceprint.DefaultPolicy()
-	h := voicecal.Hearing{Raw: raw, Looks: o.looks, Policy: policy, Jobs: o.jobs, Progress: progress(len(us), "recordings")}
+	h := voicecal.Hearing{Raw: raw}
 	if slices.ContainsFunc(us, func(u voicecal.Utterance) bool { return !u.Whole }) {
 		if h.VAD, err = loadVAD(store); err != nil {
 			return err
 		}
 	}
+	return o.train(ctx, w, h, us, keep)
+}
+
+// train hears the utterances as h does, estimates parameters, writes and reports them.
+func (o *voiceTraining) train(ctx context.Context, w io.Writer, h voicecal.Hearing, us []voicecal.Utterance, keep *backend.Params) (err error) {
+	h.Looks, h.Policy, h.Jobs, h.Progress = o.looks, voiceprint.DefaultPolicy(), o.jobs, progress(len(us), "recordings")
 	if o.cache != "" {
-		if h.Cache, err = voicecal.OpenCache(o.cache, raw.Model()); err != nil {
+		if h.Cache, err = voicecal.OpenCache(o.cache, h.Raw.Model()); err != nil {
 			return err
 		}
 		defer func() { err = errors.Join(err, h.Cache.Close()) }()
@@ -197,8 +202,8 @@ func (o *voiceTraining) run(ctx context.Context, w io.Writer, store *models.Stor
 	}
 	show := func(int) {}
 	p, paths, err := backend.Train(backend.Training{
-		Of: raw.Model(), Recordings: rs, Data: o.data, Date: time.Now().UTC().Format(time.DateOnly), Keep: keep,
-		Shrink: o.shrink, Folds: o.folds, Policy: policy,
+		Of: h.Raw.Model(), Recordings: rs, Data: o.data, Date: time.Now().UTC().Format(time.DateOnly), Keep: keep,
+		Shrink: o.shrink, Folds: o.folds, Policy: h.Policy,
 		Progress: func(done, all int) {
 			if done == 0 {
 				show = progress(all, "trainings")
