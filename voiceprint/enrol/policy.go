@@ -27,6 +27,8 @@ const (
 	Duplicate voiceprint.Reason = "voice_of_another_customer"
 	// Disagrees: the voice is not that of the person's other calls or templates.
 	Disagrees voiceprint.Reason = "voices_disagree"
+	// Enough: there was as much speech as can be used.
+	Enough voiceprint.Reason = "enough_speech"
 	// TooFewCalls: another call has to agree.
 	TooFewCalls voiceprint.Reason = "too_few_calls"
 	// CoolingOff: a call has to agree once the time of cooling off is over.

@@ -11,6 +11,9 @@ import (
 	"sidetone/voiceprint"
 )
 
+// mostChunks is how much a session takes: beyond, more speech makes no better template.
+const mostChunks = 32
+
 // SessionConfig shapes NewSession.
 type SessionConfig struct {
 	Embedder voiceprint.Embedder
@@ -133,27 +136,33 @@ func NewSession(c SessionConfig) (*Session, error) {
 }
 
 // Add takes a piece; it keeps a copy of what it needs. One with gates is refused and
-// reported, which is no error. It takes as long as an embedding whenever a chunk is full.
+// reported, which is no error. It takes as long as an embedding whenever a chunk is
+// full; after an error of that the session is of no more use.
 func (s *Session) Add(p Piece) error {
 	if s.done {
 		return ErrDone
 	}
 	net := durationOf(len(p.Speech))
-	if len(p.Gates) > 0 || len(p.Speech) == 0 {
-		r := Refused{Name: p.Name, Net: net, Reasons: slices.Clone(p.Gates)}
-		if len(p.Speech) == 0 {
-			r.Reasons = append(r.Reasons, voiceprint.TooLittle)
-		}
-		s.refused = append(s.refused, r)
+	why := p.Gates
+	if len(why) == 0 && len(p.Speech) == 0 {
+		why = []voiceprint.Reason{voiceprint.TooLittle}
+	}
+	if len(why) > 0 {
+		s.refuse(p.Name, net, why)
 		return nil
 	}
-	s.quality.add(p.Quality, net)
 	size := samplesOf(s.rules.Chunk)
 	for rest := p.Speech; len(rest) > 0; {
+		if len(s.chunks) == mostChunks {
+			left := durationOf(len(rest))
+			net -= left
+			s.refuse(p.Name, left, []voiceprint.Reason{Enough})
+			break
+		}
 		// What follows a chunk is at least half of one, so none is short.
 		n := min(len(rest), size+size/2-len(s.rest))
 		s.rest, rest = append(s.rest, rest[:n]...), rest[n:]
-		s.marks = append(s.marks, mark{p.Name, len(s.rest)})
+		s.mark(p.Name)
 		if len(s.rest) == size+size/2 {
 			if err := s.embed(size); err != nil {
 				return err
@@ -165,7 +174,27 @@ func (s *Session) Add(p Piece) error {
 			}
 		}
 	}
+	if net > 0 {
+		s.quality.add(p.Quality, net)
+	}
 	return nil
+}
+
+// mark notes that rest ends with a piece.
+func (s *Session) mark(name string) {
+	if n := len(s.marks); n > 0 && s.marks[n-1].name == name {
+		s.marks = s.marks[:n-1]
+	}
+	s.marks = append(s.marks, mark{name, len(s.rest)})
+}
+
+// refuse notes a piece; those that follow each other for the same reasons are one.
+func (s *Session) refuse(name string, net time.Duration, why []voiceprint.Reason) {
+	if n := len(s.refused); n > 0 && s.refused[n-1].Name == name && slices.Equal(s.refused[n-1].Reasons, why) {
+		s.refused[n-1].Net += net
+		return
+	}
+	s.refused = append(s.refused, Refused{Name: name, Net: net, Reasons: slices.Clone(why)})
 }
 
 // embed makes a chunk of the first n samples of rest.

@@ -3,6 +3,7 @@ package enrol
 import (
 	"errors"
 	"math"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -173,6 +174,28 @@ func TestSessionRefuses(t *testing.T) {
 				t.Errorf("two voices are unlike by %v only", r.Quality.Unlike)
 			}
 		})
+	}
+}
+
+// There is an end to what a session takes, also of one long piece; and what is refused
+// bit by bit is one line in the report.
+func TestSessionIsBounded(t *testing.T) {
+	s := session(t, newEars(6))
+	music := piece("a", 0, 0.02)
+	music.Gates = []voiceprint.Reason{voiceprint.Music}
+	addAll(t, s, music, music, piece("a", 0, 400), music, piece("a", 0, 1))
+	_, r, err := s.Finish("1", monday)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []Refused{
+		{"a", 40 * time.Millisecond, []voiceprint.Reason{voiceprint.Music}},
+		{"a", 75 * time.Second, []voiceprint.Reason{Enough}},
+		{"a", 20 * time.Millisecond, []voiceprint.Reason{voiceprint.Music}},
+		{"a", time.Second, []voiceprint.Reason{Enough}},
+	}
+	if r.Net != 325*time.Second || r.Quality.Net != r.Net || !reflect.DeepEqual(r.Refused, want) {
+		t.Errorf("of %v, %v measured: %+v", r.Net, r.Quality.Net, r.Refused)
 	}
 }
 
