@@ -46,9 +46,6 @@ func NewList(model voiceprint.Model, entries ...Entry) (*List, error) {
 	return empty.With(entries...)
 }
 
-// Model is that of the embeddings.
-func (l *List) Model() voiceprint.Model { return l.model }
-
 // Len is how many voices there are.
 func (l *List) Len() int { return len(l.ids) }
 

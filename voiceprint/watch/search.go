@@ -105,7 +105,7 @@ func NewSearcher(c Config) (*Searcher, error) {
 }
 
 // Search compares a voice, made of net speech, with all of a list. The entry except
-// is left out, if it is not empty.
+// is left out; no entry has an empty ID.
 //
 // Duplicates are found so: list all customers by their pseudonyms, search for the new
 // template with the customer left out; an alarm is the same voice under another name.
@@ -117,7 +117,7 @@ func (s *Searcher) Search(l *List, e voiceprint.Embedding, net time.Duration, ex
 		return Result{}, fmt.Errorf("watch: the voice to look for: %w", err)
 	}
 	skip := -1
-	if i, ok := l.at[except]; ok && except != "" {
+	if i, ok := l.at[except]; ok {
 		skip = i
 	}
 	out := Result{Voices: len(l.ids)}
