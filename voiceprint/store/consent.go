@@ -89,7 +89,8 @@ func (s *Store) Ask(ctx context.Context, by Actor, subject string, c Consent) er
 	})
 }
 
-// Consent records that a person consented, after an opt-out, too.
+// Consent records that a person consented, after an opt-out, too; one from before
+// the opt-out does not end it: ErrOptedOut.
 func (s *Store) Consent(ctx context.Context, by Actor, subject string, c Consent) error {
 	if c.Text == "" || c.How == "" {
 		return fmt.Errorf("voices: a consent says to which version of the text, and how it was given: %w", ErrInvalid)
@@ -97,7 +98,12 @@ func (s *Store) Consent(ctx context.Context, by Actor, subject string, c Consent
 	if !c.Expires.IsZero() && !c.Expires.After(s.trail.Now()) {
 		return fmt.Errorf("voices: a consent until %v: %w", c.Expires, ErrInvalid)
 	}
-	return s.record(ctx, by, subject, c, Consented, func(*person) error { return nil })
+	return s.record(ctx, by, subject, c, Consented, func(p *person) error {
+		if p.state == OptedOut && !c.At.IsZero() && store.Micros(c.At) < p.since {
+			return ErrOptedOut
+		}
+		return nil
+	})
 }
 
 // OptOut records that a person withdrew, or never wants to be asked: their
@@ -118,7 +124,7 @@ func (s *Store) record(ctx context.Context, by Actor, subject string, c Consent,
 		if err := may(p); err != nil {
 			return nil, err
 		}
-		events := []trail.Event{{Action: "voice.consent", Object: object(p.id), Detail: map[string]string{
+		events := []trail.Event{{Action: "voice.consent", Object: Object(p.id), Detail: map[string]string{
 			"state": string(state), "text": c.Text, "channel": c.Channel, "how": c.How,
 		}}}
 		if state == OptedOut {
@@ -126,7 +132,7 @@ func (s *Store) record(ctx context.Context, by Actor, subject string, c Consent,
 			if err != nil {
 				return nil, err
 			}
-			events = append(events, trail.Event{Action: "voice.erased", Object: object(p.id), Detail: d.detail("opted out")})
+			events = append(events, trail.Event{Action: "voice.erased", Object: Object(p.id), Detail: d.detail("opted out")})
 		}
 		// Who is asked again has not taken the consent back.
 		if state != Asked || p.status(s.trail.Now()) != Consented {

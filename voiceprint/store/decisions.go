@@ -30,7 +30,7 @@ func (s *Store) Record(ctx context.Context, by Actor, subject string, c Comparis
 			return nil, err
 		}
 		p.used, c.Person = max(p.used, at), p.id
-		return []trail.Event{{Action: "voice.compared", Object: object(p.id), Detail: map[string]string{
+		return []trail.Event{{Action: "voice.compared", Object: Object(p.id), Detail: map[string]string{
 			"call": c.Call, "leg": c.Leg, "outcome": c.Decision.Outcome.String(), "llr": fmt.Sprintf("%.2f", c.Decision.LLR), "comparison": c.ID,
 		}}}, ledger.Write(ctx, tx, &c)
 	})
@@ -49,7 +49,7 @@ func (s *Store) Comparisons(ctx context.Context, by Actor, subject string, f led
 		if err != nil {
 			return nil, err
 		}
-		f.Person, about = id, object(id)
+		f.Person, about = id, Object(id)
 	}
 	if err := s.trail.Tell(ctx, by, trail.Event{Action: "voice.listed", Object: about, Detail: map[string]string{"what": "comparisons"}}); err != nil {
 		return nil, fmt.Errorf("voices: %w", err)

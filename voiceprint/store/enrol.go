@@ -18,6 +18,9 @@ import (
 // database.
 const maxAudio = 2 * time.Minute
 
+// scanAtOnce bounds the templates that are in memory at once.
+const scanAtOnce = 200
+
 // Voice is a template and the net speech that it was made of.
 type Voice struct {
 	// Template's ID is given by the store.
@@ -90,7 +93,7 @@ func (s *Store) Enrol(ctx context.Context, by Actor, subject string, e Enrolment
 					return nil, err
 				}
 			}
-			events = append(events, trail.Event{Action: "voice.enrolled", Object: object(p.id), Detail: map[string]string{
+			events = append(events, trail.Event{Action: "voice.enrolled", Object: Object(p.id), Detail: map[string]string{
 				"template": r.id, "line": r.line, "model": r.model, "active": strconv.FormatBool(r.active), "audio": strconv.FormatBool(sounds[i].text != ""),
 			}})
 		}
@@ -119,7 +122,7 @@ func (s *Store) Activate(ctx context.Context, by Actor, subject string) (n int64
 		if n == 0 {
 			return nil, fmt.Errorf("no template is provisional: %w", ErrNotEnrolled)
 		}
-		return []trail.Event{{Action: "voice.activated", Object: object(p.id), Detail: map[string]string{"templates": fmt.Sprint(n)}}}, nil
+		return []trail.Event{{Action: "voice.activated", Object: Object(p.id), Detail: map[string]string{"templates": fmt.Sprint(n)}}}, nil
 	})
 	return n, err
 }
@@ -134,6 +137,44 @@ func (s *Store) Templates(ctx context.Context, by Actor, subject, model string) 
 // Provisional are the templates that wait for Activate, as Templates.
 func (s *Store) Provisional(ctx context.Context, by Actor, subject, model string) ([]voiceprint.Template, error) {
 	return s.read(ctx, by, subject, model, false)
+}
+
+// Scan calls fn for each template of one model that is compared with, of all who
+// may be, with the person's pseudonym: so that a new voice can be looked for under
+// other names. It reads all voices there are, and the audit log says so once. It ends
+// with the first error of fn.
+func (s *Store) Scan(ctx context.Context, by Actor, model string, fn func(person string, t voiceprint.Template) error) error {
+	if err := s.trail.Tell(ctx, by, trail.Event{Action: "voice.read", Object: "persons", Detail: map[string]string{"model": model}}); err != nil {
+		return fmt.Errorf("voices: %w", err)
+	}
+	for last := ""; ; {
+		all, err := templates(ctx, s.db, `model = ? AND live AND active AND id IN (SELECT t.id FROM voice_templates t JOIN voice_persons p ON p.id = t.person
+			WHERE t.model = ? AND t.id > ? AND t.live AND t.active AND p.state = ? AND (p.expires = 0 OR p.expires > ?) ORDER BY t.id LIMIT ?)`,
+			model, model, last, string(Consented), store.Micros(s.trail.Now()), scanAtOnce)
+		if err != nil || len(all) == 0 {
+			return err
+		}
+		for _, r := range all {
+			t, err := s.open(ctx, &r)
+			if err != nil {
+				return err
+			}
+			if err = fn(r.person, t); err != nil {
+				return err
+			}
+			last = max(last, r.id)
+		}
+	}
+}
+
+func (s *Store) open(ctx context.Context, r *template) (voiceprint.Template, error) {
+	v, err := s.vault.OpenVoice(ctx, r.text, purposeTemplate, r.id, r.id)
+	if err != nil {
+		return voiceprint.Template{}, fmt.Errorf("voices: %w", err)
+	}
+	return voiceprint.Template{
+		ID: r.id, Line: r.line, Model: r.model, Embedding: v.Embedding, Made: store.Time(r.made), Source: v.Note, Quality: v.Quality,
+	}, nil
 }
 
 func (s *Store) read(ctx context.Context, by Actor, subject, model string, active bool) ([]voiceprint.Template, error) {
@@ -161,17 +202,15 @@ func (s *Store) read(ctx context.Context, by Actor, subject, model string, activ
 			continue
 		}
 		if len(out) == 0 {
-			if err = s.trail.Tell(ctx, by, trail.Event{Action: "voice.read", Object: object(id), Detail: map[string]string{"model": model}}); err != nil {
+			if err = s.trail.Tell(ctx, by, trail.Event{Action: "voice.read", Object: Object(id), Detail: map[string]string{"model": model}}); err != nil {
 				return nil, fmt.Errorf("voices: %w", err)
 			}
 		}
-		v, err := s.vault.OpenVoice(ctx, r.text, purposeTemplate, r.id, r.id)
+		t, err := s.open(ctx, &r)
 		if err != nil {
-			return nil, fmt.Errorf("voices: %w", err)
+			return nil, err
 		}
-		out = append(out, voiceprint.Template{
-			ID: r.id, Line: r.line, Model: r.model, Embedding: v.Embedding, Made: store.Time(r.made), Source: v.Note, Quality: v.Quality,
-		})
+		out = append(out, t)
 	}
 	if len(out) == 0 {
 		return nil, fmt.Errorf("voices: the templates are %w: %s, not %s", voiceprint.ErrModel, all[0].model, model)
@@ -208,7 +247,7 @@ func (s *Store) Adapt(ctx context.Context, by Actor, subject, from string, t voi
 		if _, err = tx.Exec(ctx, `DELETE FROM voice_templates WHERE origin = ? AND n > 1 AND n <= ?`, old.origin, next.n-int64(s.cfg.Versions)+1); err != nil {
 			return nil, err
 		}
-		return []trail.Event{{Action: "voice.adapted", Object: object(p.id), Detail: map[string]string{
+		return []trail.Event{{Action: "voice.adapted", Object: Object(p.id), Detail: map[string]string{
 			"template": next.id, "from": old.id, "version": fmt.Sprint(next.n),
 		}}}, next.insert(ctx, tx)
 	})
@@ -236,7 +275,7 @@ func (s *Store) Rollback(ctx context.Context, by Actor, subject, to string) erro
 		if _, err = tx.Exec(ctx, `UPDATE voice_templates SET live = TRUE WHERE id = ?`, t.id); err != nil {
 			return nil, err
 		}
-		return []trail.Event{{Action: "voice.rolled_back", Object: object(p.id), Detail: map[string]string{
+		return []trail.Event{{Action: "voice.rolled_back", Object: Object(p.id), Detail: map[string]string{
 			"template": t.id, "version": fmt.Sprint(t.n), "deleted": fmt.Sprint(n),
 		}}}, nil
 	})
@@ -253,7 +292,7 @@ func (s *Store) Revoke(ctx context.Context, by Actor, subject, id string) error 
 		if err != nil {
 			return nil, err
 		}
-		return []trail.Event{{Action: "voice.revoked", Object: object(p.id), Detail: map[string]string{"template": id, "line": t.line, "model": t.model}}},
+		return []trail.Event{{Action: "voice.revoked", Object: Object(p.id), Detail: map[string]string{"template": id, "line": t.line, "model": t.model}}},
 			dropChains(ctx, tx, p.id, `origin = ?`, t.origin)
 	})
 	if err != nil {

@@ -268,3 +268,43 @@ func TestReembed(t *testing.T) {
 		}
 	})
 }
+
+func TestScan(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, url string) {
+		ctx, w := t.Context(), open(t, url)
+		const persons = 205 // more than one step's
+		for i := range persons {
+			s := fmt.Sprint("person ", i)
+			w.consent(s)
+			v := store.Voice{Template: spoken(uint64(i), "phone").Template}
+			if i == 3 {
+				v.Template.Model = "network/2"
+			}
+			if _, err := w.Enrol(ctx, ann, s, store.Enrolment{Voices: []store.Voice{v}, Provisional: i == 4}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := w.OptOut(ctx, ann, "person 5", store.Consent{}); err != nil {
+			t.Fatal(err)
+		}
+		found := map[string]int{}
+		err := w.Scan(ctx, ann, model, func(person string, v voiceprint.Template) error {
+			for i := range persons {
+				if same(v.Embedding, uint64(i)) {
+					if id, err := w.Pseudonym(fmt.Sprint("person ", i)); err != nil || id != person {
+						t.Errorf("voice %d is %s, want %s, %v", i, person, id, err)
+					}
+					found[person]++
+				}
+			}
+			return nil
+		})
+		if err != nil || len(found) != persons-3 {
+			t.Errorf("found %d, %v", len(found), err)
+		}
+		enough := errors.New("enough")
+		if err = w.Scan(ctx, ann, model, func(string, voiceprint.Template) error { return enough }); !errors.Is(err, enough) {
+			t.Errorf("ended with %v", err)
+		}
+	})
+}

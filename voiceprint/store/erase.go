@@ -50,7 +50,7 @@ func (s *Store) Erase(ctx context.Context, by Actor, subject string, watch bool)
 		}
 		detail := d.detail("asked")
 		detail["comparisons"], detail["watch"] = fmt.Sprint(out.Comparisons), fmt.Sprint(out.Watch)
-		return []trail.Event{{Action: "voice.erased", Object: object(p.id), Detail: detail}}, nil
+		return []trail.Event{{Action: "voice.erased", Object: Object(p.id), Detail: detail}}, nil
 	})
 	if err != nil {
 		return Erased{}, err
@@ -126,12 +126,12 @@ type Lapsed struct {
 // called again.
 func (s *Store) Expire(ctx context.Context, by Actor, now time.Time, r Retention) (Lapsed, error) {
 	var out Lapsed
-	lapsed, args := `state = ? AND expires > 0 AND expires <= ?`, []any{string(Consented), store.Micros(now)}
+	lapsed, args := `state <> ? OR expires > 0 AND expires <= ?`, []any{string(Consented), store.Micros(now)}
 	if r.Unused > 0 {
-		lapsed, args = `(`+lapsed+` OR used < ?)`, append(args, store.Micros(now.Add(-r.Unused)))
+		lapsed, args = lapsed+` OR used < ?`, append(args, store.Micros(now.Add(-r.Unused)))
 	}
 	for {
-		ids, err := s.ids(ctx, `SELECT id FROM voice_persons p WHERE `+lapsed+` AND (EXISTS (SELECT 1 FROM voice_templates t WHERE t.person = p.id) OR EXISTS (SELECT 1 FROM voice_audio a WHERE a.person = p.id)) ORDER BY id LIMIT ?`, append(args, callsAtOnce)...)
+		ids, err := s.ids(ctx, `SELECT id FROM voice_persons p WHERE (`+lapsed+`) AND (EXISTS (SELECT 1 FROM voice_templates t WHERE t.person = p.id) OR EXISTS (SELECT 1 FROM voice_audio a WHERE a.person = p.id)) ORDER BY id LIMIT ?`, append(args, callsAtOnce)...)
 		if err != nil {
 			return out, err
 		}
@@ -188,8 +188,8 @@ func (s *Store) lapse(ctx context.Context, by Actor, id string, now time.Time, u
 	var d dropped
 	err := s.editID(ctx, by, id, func(tx *store.Tx, p *person) ([]trail.Event, error) {
 		d = dropped{}
-		why := "consent expired"
-		if p.status(now) != Expired {
+		why := "no consent"
+		if p.status(now) == Consented {
 			why = "unused"
 			if unused <= 0 || p.used >= store.Micros(now.Add(-unused)) {
 				p.leave = true
@@ -198,7 +198,7 @@ func (s *Store) lapse(ctx context.Context, by Actor, id string, now time.Time, u
 		}
 		var err error
 		d, err = drop(ctx, tx, id)
-		return []trail.Event{{Action: "voice.expired", Object: object(id), Detail: d.detail(why)}}, err
+		return []trail.Event{{Action: "voice.expired", Object: Object(id), Detail: d.detail(why)}}, err
 	})
 	if err != nil {
 		return err
@@ -273,7 +273,7 @@ func (s *Store) Bury(ctx context.Context, by Actor, stones []Tombstone) (int, er
 					return nil, err
 				}
 			}
-			return []trail.Event{{Action: "voice.erased", Object: object(p.id), Detail: d.detail("erased before, restored since")}}, nil
+			return []trail.Event{{Action: "voice.erased", Object: Object(p.id), Detail: d.detail("erased before, restored since")}}, nil
 		})
 		if err != nil {
 			return buried, err

@@ -362,6 +362,19 @@ func TestExpire(t *testing.T) {
 		expire(store.Retention{}, store.Lapsed{Erased: store.Erased{Watch: 1}})
 		w.pass(10 * day)
 		expire(store.Retention{}, store.Lapsed{Erased: store.Erased{Templates: 1, Persons: 1}})
+		// Who is asked again once it is over has not consented again.
+		w.consent("asked")
+		w.enrol("asked", store.Voice{Template: spoken(3, "phone").Template})
+		c2 := said
+		c2.Expires = w.now().Add(time.Hour)
+		if err = w.Consent(ctx, ann, "asked", c2); err != nil {
+			t.Fatal(err)
+		}
+		w.pass(time.Hour)
+		if err = w.Ask(ctx, ann, "asked", store.Consent{}); err != nil || w.state("asked") != store.Asked {
+			t.Fatal(w.state("asked"), err)
+		}
+		expire(store.Retention{}, store.Lapsed{Erased: store.Erased{Templates: 1, Persons: 1}})
 		expire(store.Retention{Unused: 25 * day}, store.Lapsed{Erased: store.Erased{Templates: 1, Persons: 1}})
 		if s := w.stats(); s.Templates[model] != 1 || s.Persons[store.Expired] != 1 || s.Persons[store.Consented] != 2 || w.history("used").Active != 1 {
 			t.Errorf("left: %+v", s)
@@ -383,7 +396,7 @@ func TestExpire(t *testing.T) {
 			}
 			after = list[len(list)-1].ID
 		}
-		if slices.Sort(pages); err != nil || fmt.Sprint(pages) != "[lapses unused used]" {
+		if slices.Sort(pages); err != nil || fmt.Sprint(pages) != "[asked lapses unused used]" {
 			t.Errorf("pages of %v, %v", pages, err)
 		}
 	})

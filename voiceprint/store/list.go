@@ -143,7 +143,7 @@ func (s *Store) PersonByID(ctx context.Context, by Actor, id string) (History, e
 	if !p.there {
 		return History{}, fmt.Errorf("voices: person %q: %w", id, ErrUnknown)
 	}
-	if err = s.trail.Tell(ctx, by, trail.Event{Action: "voice.listed", Object: object(id), Detail: map[string]string{"what": "history"}}); err != nil {
+	if err = s.trail.Tell(ctx, by, trail.Event{Action: "voice.listed", Object: Object(id), Detail: map[string]string{"what": "history"}}); err != nil {
 		return History{}, fmt.Errorf("voices: %w", err)
 	}
 	out := History{}

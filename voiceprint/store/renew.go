@@ -29,7 +29,7 @@ func (s *Store) NewTransformKey(ctx context.Context, by Actor) (int, error) {
 	if err := s.trail.Tell(ctx, by, trail.Event{Action: "voice.key.made", Object: "voice.key"}); err != nil {
 		return 0, fmt.Errorf("voices: %w", err)
 	}
-	return s.vault.NewGeneration()
+	return s.vault.NewGeneration(ctx)
 }
 
 // Rekey seals everything again that is not under the keyring's newest key and the
@@ -167,7 +167,7 @@ func (s *Store) reembed(ctx context.Context, by Actor, e voiceprint.Embedder, t 
 			p.leave = true
 			return nil, nil
 		}
-		return []trail.Event{{Action: "voice.enrolled", Object: object(p.id), Detail: map[string]string{
+		return []trail.Event{{Action: "voice.enrolled", Object: Object(p.id), Detail: map[string]string{
 			"template": next.id, "line": next.line, "model": next.model, "from": t.id,
 		}}}, next.insert(ctx, tx)
 	})

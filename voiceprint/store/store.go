@@ -172,14 +172,15 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 // Watch is the watch list.
 func (s *Store) Watch() *watchlist.List { return s.watch }
 
-// Object is what the audit log calls a person: by it the person's entries are
-// found.
-func (s *Store) Object(subject string) (string, error) {
+// Pseudonym is what a person is called in the database.
+func (s *Store) Pseudonym(subject string) (string, error) {
 	id, _, err := s.who(subject)
-	return object(id), err
+	return id, err
 }
 
-func object(id string) string { return "voice:" + id }
+// Object is what the audit log calls the person of a pseudonym: by it the person's
+// entries are found.
+func Object(pseudonym string) string { return "voice:" + pseudonym }
 
 // who is a person's pseudonym and the subject in its one way.
 func (s *Store) who(subject string) (id, canonical string, err error) {
@@ -249,7 +250,7 @@ func (s *Store) edit(ctx context.Context, by Actor, subject string, do func(*sto
 
 func (s *Store) editID(ctx context.Context, by Actor, id string, do func(*store.Tx, *person) ([]trail.Event, error)) error {
 	err := s.trail.Do(ctx, by, func(tx *store.Tx) ([]trail.Event, error) {
-		if err := tx.Lock(ctx, object(id)); err != nil {
+		if err := tx.Lock(ctx, Object(id)); err != nil {
 			return nil, err
 		}
 		p, err := load(ctx, tx, id)

@@ -236,6 +236,11 @@ func TestConsent(t *testing.T) {
 		if err := w.Ask(ctx, ann, caller, store.Consent{}); !errors.Is(err, store.ErrOptedOut) {
 			t.Errorf("asked: %v", err)
 		}
+		late := said
+		late.At = w.now().Add(-time.Minute)
+		if err := w.Consent(ctx, ann, caller, late); !errors.Is(err, store.ErrOptedOut) {
+			t.Errorf("a consent from before the opt-out: %v", err)
+		}
 		h := w.history(caller)
 		if h.Subject != caller || len(h.Templates) != 0 || h.Since != w.now() {
 			t.Errorf("opted out: %+v", h)
@@ -294,10 +299,11 @@ func TestAudited(t *testing.T) {
 		if got := w.diary.actions(); !slices.Equal(got, want) {
 			t.Errorf("audited %v, want %v", got, want)
 		}
-		about, err := w.Object(" " + caller)
+		id, err := w.Pseudonym(" " + caller)
 		if err != nil {
 			t.Fatal(err)
 		}
+		about := store.Object(id)
 		for _, e := range w.diary.entries {
 			if e.Object != about || e.Actor != ann.Name || e.Address != ann.Address || !e.At.Equal(begin) {
 				t.Errorf("entry %+v, want one of %+v about %s", e, ann, about)

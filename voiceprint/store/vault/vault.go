@@ -176,13 +176,14 @@ func (v *Vault) reload(ctx context.Context) error {
 func (v *Vault) Transform(ctx context.Context, generation int, name string, dim int) (*turn.Turn, error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if generation > len(v.key.turns) {
+	if generation > v.used {
+		// What the file has beyond what is in use was not compared with the database.
 		if err := v.reload(ctx); err != nil {
 			return nil, err
 		}
 	}
-	if generation < 1 || generation > len(v.key.turns) {
-		return nil, fmt.Errorf("vault: %w: generation %d is not in %s", ErrKey, generation, path(v.cfg.Dir))
+	if generation < 1 || generation > v.used {
+		return nil, fmt.Errorf("vault: %w: generation %d is not in use", ErrKey, generation)
 	}
 	return turn.New(v.key.turns[generation-1], name, dim)
 }
@@ -247,18 +248,30 @@ func (v *Vault) OpenVoice(ctx context.Context, text, purpose, id, transform stri
 // NewGeneration adds a new key for transforms to the file, and says which
 // generation it is. It is not used before Advance: in between, the file is copied to
 // all nodes.
-func (v *Vault) NewGeneration() (int, error) {
+func (v *Vault) NewGeneration(ctx context.Context) (int, error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	k, err := readKey(v.cfg.Dir, false)
+	if err := v.reload(ctx); err != nil {
+		return 0, err
+	}
+	// Of two programs that extend one file, one would lose the other's key.
+	err := v.db.Tx(ctx, func(tx *store.Tx) error {
+		if err := tx.Lock(ctx, "voice keys"); err != nil {
+			return err
+		}
+		k, err := readKey(v.cfg.Dir, false)
+		if err != nil {
+			return err
+		}
+		if k, err = k.extend(v.cfg.Dir); err == nil {
+			v.key = k
+		}
+		return err
+	})
 	if err != nil {
 		return 0, fmt.Errorf("vault: %w", err)
 	}
-	if k, err = k.extend(v.cfg.Dir); err != nil {
-		return 0, fmt.Errorf("vault: %w", err)
-	}
-	v.key = k
-	return len(k.turns), nil
+	return len(v.key.turns), nil
 }
 
 // Advance takes the newest generation of the file into use, on all nodes.

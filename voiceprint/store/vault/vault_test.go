@@ -130,7 +130,7 @@ func TestSealVoice(t *testing.T) {
 		t.Errorf("junk: %v", err)
 	}
 	// A generation of another node's file.
-	if n, err := v.NewGeneration(); n != 2 || err != nil {
+	if n, err := v.NewGeneration(ctx); n != 2 || err != nil {
 		t.Fatal(n, err)
 	}
 	if g, err := v.Generation(ctx); g != 1 || err != nil {
@@ -147,6 +147,50 @@ func TestSealVoice(t *testing.T) {
 	}
 	if _, err = v.Transform(ctx, 3, "x", 3); !errors.Is(err, vault.ErrKey) {
 		t.Errorf("a generation to come: %v", err)
+	}
+}
+
+// Two nodes make a key each: the one whose key is not taken into use must not turn
+// anything by it.
+func TestTwoNewKeys(t *testing.T) {
+	ctx, db, dirs := t.Context(), storetest.Open(t, storetest.SQLite(t)), []string{t.TempDir(), t.TempDir()}
+	keys := keyring(t, dirs[0])
+	var nodes [2]*vault.Vault
+	for i := range nodes {
+		if i == 1 {
+			b, err := os.ReadFile(filepath.Join(dirs[0], "voice.key"))
+			if err == nil {
+				err = os.WriteFile(filepath.Join(dirs[1], "voice.key"), b, 0o600)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		var err error
+		if nodes[i], err = vault.Open(ctx, db, vault.Config{Dir: dirs[i], Keys: keys}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, v := range nodes {
+		if n, err := v.NewGeneration(ctx); n != 2 || err != nil {
+			t.Fatal(n, err)
+		}
+	}
+	if _, err := nodes[0].Advance(ctx); err != nil {
+		t.Fatal(err)
+	}
+	s, err := nodes[0].SealVoice(ctx, vault.Voice{Embedding: []float32{0.6, 0.8}}, "p", "id", "id")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, read := nodes[1].OpenVoice(ctx, s.Text, "p", "id", "id")
+	_, sealed := nodes[1].SealVoice(ctx, vault.Voice{Embedding: []float32{0.6, 0.8}}, "p", "id", "id")
+	_, advanced := nodes[1].Advance(ctx)
+	_, made := nodes[1].NewGeneration(ctx)
+	for what, err := range map[string]error{"read": read, "sealed": sealed, "advanced": advanced, "made": made} {
+		if !errors.Is(err, vault.ErrKey) || !strings.Contains(err.Error(), "another generation 2") {
+			t.Errorf("%s: %v", what, err)
+		}
 	}
 }
 

@@ -321,7 +321,7 @@ func TestVoicesOfTwoGenerations(t *testing.T) {
 	probe := embedding(2)
 	for i := range 3 {
 		if i == 1 {
-			if _, err := w.vault.NewGeneration(); err != nil {
+			if _, err := w.vault.NewGeneration(ctx); err != nil {
 				t.Fatal(err)
 			}
 			if _, err := w.vault.Advance(ctx); err != nil {
