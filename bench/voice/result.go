@@ -26,6 +26,8 @@ type Result struct {
 	Decisions []Decisions `json:"decisions"`
 	Curves    []Curve     `json:"curves"`
 	Speeds    []Speed     `json:"speeds"`
+	// Notes say what could not be measured, and why.
+	Notes []string `json:"notes,omitempty"`
 }
 
 // Fact is something said of a run.

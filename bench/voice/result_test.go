@@ -33,7 +33,7 @@ func result(t *testing.T) *Result {
 	}
 	r := &Result{
 		Version: "v1", Started: time.Unix(1.8e9, 0), Seconds: 20, Engine: "synthetic", Model: "two/1", Calibration: "1", Trained: "Trained on <nothing>.",
-		Folds: 5, Speakers: 12, Settings: []Fact{{"seed", "1"}}, Speeds: []Speed{{10, 0.0123}},
+		Folds: 5, Speakers: 12, Settings: []Fact{{"seed", "1"}}, Speeds: []Speed{{10, 0.0123}}, Notes: []string{"not at FAR 0.01 %"},
 	}
 	var err error
 	if r.Rows, r.Curves, err = b.Rows(scored); err != nil {
@@ -113,7 +113,7 @@ func TestTable(t *testing.T) {
 	}
 	for _, want := range []string{
 		"two/1, calibration 1; Trained on <nothing>.", "12 speakers, dealt into 5 folds", "same gender", "channel gsm", "FRR at FAR 1 %", "loss",
-		"Sequential decisions", "50.00", "20.00", "0.0123",
+		"Sequential decisions", "50.00", "20.00", "0.0123", "not at FAR 0.01 %",
 	} {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("no %q in\n%s", want, b.String())
@@ -151,7 +151,7 @@ func TestHTML(t *testing.T) {
 		t.Fatal(err)
 	}
 	page := b.String()
-	for _, want := range []string{"Trained on &lt;nothing&gt;", "EER at 5 s", "speech to a match at FAR 0.05 %", "prefers-color-scheme", "At 10 s", "found out by then", "0.0123"} {
+	for _, want := range []string{"Trained on &lt;nothing&gt;", "EER at 5 s", "speech to a match at FAR 0.05 %", "prefers-color-scheme", "At 10 s", "found out by then", "0.0123", "not at FAR 0.01 %"} {
 		if !strings.Contains(page, want) {
 			t.Errorf("no %q in the page", want)
 		}

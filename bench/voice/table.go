@@ -39,6 +39,9 @@ func Table(w io.Writer, r *Result) error {
 			fmt.Fprintf(b, "  %4g s of speech: %.4f\n", s.Seconds, s.Cores)
 		}
 	}
+	for _, n := range r.Notes {
+		fmt.Fprintf(b, "\n%s\n", n)
+	}
 	_, err := io.WriteString(w, b.String())
 	return err
 }
