@@ -25,10 +25,10 @@ import (
 func benchCmd() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "bench",
-		Short: "Measure recognition on the evaluation data",
+		Short: "Measure recognition and verification on the evaluation data",
 	}
 	c.AddCommand(benchASRCmd(), benchBiasCmd(), benchGuardsCmd(), benchLossCmd(), benchWERCmd())
-	c.AddCommand(benchCompareCmd(), benchLatencyCmd(), benchWordsCmd(), benchStreamsCmd(), benchServeCmd(), benchLoadCmd())
+	c.AddCommand(benchCompareCmd(), benchLatencyCmd(), benchWordsCmd(), benchStreamsCmd(), benchServeCmd(), benchLoadCmd(), benchVoiceCmd())
 	return c
 }
 

@@ -45,6 +45,9 @@ func NewStock(root string, engine voiceprint.Embedder, workers int) *Stock {
 	return &Stock{root: root, engine: engine, workers: max(workers, 1), have: map[Stretch]voiceprint.Embedding{}}
 }
 
+// Model is the engine's.
+func (s *Stock) Model() voiceprint.Model { return s.engine.Model() }
+
 // Get is the embedding of a stretch, nil if it was not made.
 func (s *Stock) Get(at Stretch) voiceprint.Embedding {
 	s.mu.Lock()
