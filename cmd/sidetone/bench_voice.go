@@ -18,10 +18,10 @@ import (
 
 	"sidetone/bench/voice"
 	"sidetone/cmd/sidetone/internal/benchvoice"
+	"sidetone/cmd/sidetone/internal/voicecal"
 	"sidetone/internal/models"
 	"sidetone/voiceprint"
 	"sidetone/voiceprint/backend"
-	"sidetone/voiceprint/embed/campplus"
 )
 
 // benchVoice is what `sidetone bench voice` was told.
@@ -29,6 +29,7 @@ type benchVoice struct {
 	eval       string
 	engine     string
 	params     string
+	cache      string
 	conditions []string
 	durations  []string
 	limit      int
@@ -87,6 +88,7 @@ func (o *benchVoice) flags(c *cobra.Command) {
 	f.StringVar(&o.eval, "eval", root, "folder of the evaluation data (SIDETONE_EVAL)")
 	f.StringVar(&o.engine, "engine", "campplus", "what embeds voices: campplus")
 	f.StringVar(&o.params, "params", "", "`file` of parameters; empty: none but those of --cv")
+	f.StringVar(&o.cache, "cache", "", "`file` that keeps raw embeddings for another run, as that of voice train; empty: only for this run")
 	f.StringSliceVar(&o.conditions, "conditions", nil, "lists of trials, such as tel,codec,noise; empty: all")
 	f.StringSliceVar(&o.durations, "durations", nil, "seconds of speech of the trials, such as 3,5,10,15; empty: all")
 	f.IntVar(&o.limit, "limit", 0, "at most this many speakers, of adults and of children; 0: all")
@@ -103,7 +105,7 @@ func (o *benchVoice) flags(c *cobra.Command) {
 	f.StringVar(&o.saveBaseline, "save-baseline", "", "put what is measured into this file, which is made if it is not there")
 }
 
-func (o *benchVoice) run(ctx context.Context, w io.Writer, store *models.Store, cvAsked bool) error {
+func (o *benchVoice) run(ctx context.Context, w io.Writer, store *models.Store, cvAsked bool) (err error) {
 	// Everything that may be wrong with the request is found before the work.
 	policies, err := o.policies()
 	if err != nil {
@@ -127,8 +129,13 @@ func (o *benchVoice) run(ctx context.Context, w io.Writer, store *models.Store, 
 	if err != nil {
 		return err
 	}
+	cache, end, err := o.openCache(engine.Model())
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, end()) }()
 	started := time.Now()
-	stock := benchvoice.NewStock(o.root(), engine, o.parallel)
+	stock := benchvoice.NewStock(o.root(), engine, o.parallel, cache)
 	show := stages()
 	r, err := benchvoice.Run(ctx, benchvoice.Config{
 		Trials: trials, Stock: stock, Policies: policies, Bootstrap: o.bootstrap, Progress: show,
@@ -136,7 +143,7 @@ func (o *benchVoice) run(ctx context.Context, w io.Writer, store *models.Store, 
 			if !o.cv {
 				return benchvoice.NewJudge(params)
 			}
-			return o.folded(ctx, stock, trials, show)
+			return o.folded(ctx, engine, cache, show)
 		},
 	})
 	if err != nil {
@@ -187,21 +194,10 @@ func (o *benchVoice) trials() ([]voice.Trial, error) {
 
 // loadVoice loads an embedding engine.
 func loadVoice(store *models.Store, name string) (voiceprint.Embedder, error) {
-	switch name {
-	case "campplus":
-		path, err := store.Path("campplus-speaker", "campplus_cn_en_common.pt")
-		if err != nil {
-			return nil, err
-		}
-		f, err := os.Open(path)
-		if err != nil {
-			return nil, err
-		}
-		defer f.Close()
-		return campplus.Load(f, campplus.Config{})
-	default:
+	if name != "campplus" {
 		return nil, fmt.Errorf("bench voice: --engine %q: want campplus", name)
 	}
+	return rawVoice(store)
 }
 
 // readParams reads the parameters, and settles whether they are trained anew.
@@ -227,14 +223,43 @@ func (o *benchVoice) readParams(cvAsked bool) (*backend.Params, error) {
 	return p, nil
 }
 
-// folded trains a judge for each pair of folds.
-func (o *benchVoice) folded(ctx context.Context, stock *benchvoice.Stock, trials []voice.Trial, show func(what string, n, of int)) (benchvoice.Judges, error) {
-	rs, err := benchvoice.Recordings(ctx, stock, trials, func(n, of int) { show("embeddings to train on", n, of) })
+// folded trains a judge for each pair of folds, on all of the folder's recordings.
+func (o *benchVoice) folded(ctx context.Context, engine voiceprint.Embedder, cache *voicecal.Cache, show func(what string, n, of int)) (benchvoice.Judges, error) {
+	us, err := voicecal.Eval(o.root(), false)
 	if err != nil {
 		return nil, err
 	}
-	t := backend.Training{Of: stock.Model(), Recordings: rs, Data: "the trials' recordings", Date: "", Folds: innerFolds}
+	h := voicecal.Hearing{
+		Raw: engine, Policy: voiceprint.DefaultPolicy(), Jobs: o.parallel, Cache: cache,
+		Progress: func(n int) { show("recordings to train on", n, len(us)) },
+	}
+	rs, err := h.Hear(ctx, us)
+	if err != nil {
+		return nil, err
+	}
+	t := backend.Training{Of: engine.Model(), Recordings: rs, Data: "the trials' recordings", Folds: innerFolds}
 	return benchvoice.NewFolds(ctx, t, o.folds, o.parallel, func(n, of int) { show("trainings", n, of) })
+}
+
+// openCache opens the file that was named, or one for this run; end gives it back.
+func (o *benchVoice) openCache(m voiceprint.Model) (c *voicecal.Cache, end func() error, err error) {
+	name := o.cache
+	remove := func() error { return nil }
+	if name == "" {
+		f, err := os.CreateTemp("", "sidetone-voice-")
+		if err != nil {
+			return nil, nil, err
+		}
+		name = f.Name()
+		if err := f.Close(); err != nil {
+			return nil, nil, err
+		}
+		remove = func() error { return os.Remove(name) }
+	}
+	if c, err = voicecal.OpenCache(name, m); err != nil {
+		return nil, nil, errors.Join(err, remove())
+	}
+	return c, func() error { return errors.Join(c.Close(), remove()) }, nil
 }
 
 // innerFolds is into how many parts each training deals its speakers, for its

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"sidetone/bench/voice"
+	"sidetone/cmd/sidetone/internal/voicecal"
 	"sidetone/internal/wav"
 	"sidetone/voiceprint"
 	"sidetone/voiceprint/backend"
@@ -55,62 +56,40 @@ func (e *ear) Embed(x []float32) (voiceprint.Embedding, error) {
 	return out, nil
 }
 
-// world writes recordings of speakers, an enrolment and two conditions' tests of two
-// seconds each, and lists of trials of one and two seconds.
+// world writes recordings of speakers: enrolments of 20 s and tests of 3 s under two
+// conditions, with lists of trials of one and two seconds, as the evaluation data has
+// them.
 func world(t *testing.T, adults, children int) string {
 	t.Helper()
 	root := t.TempDir()
-	rng := rand.New(rand.NewPCG(1, 1))
-	type person struct {
-		name, group string
-		loud        [tones]float64
+	w := &worldWriter{rng: rand.New(rand.NewPCG(1, 1)), root: root}
+	for i := range w.sine {
+		w.sine[i] = math.Sin(2 * math.Pi * float64(i) / period)
 	}
+	type person struct{ name, group string }
 	var all []person
+	speakers := "spk\tgender\tgroup\n"
 	for i := range adults + children {
-		p := person{name: fmt.Sprintf("s%02d", i), group: voice.Adult}
+		p := person{fmt.Sprintf("s%02d", i), voice.Adult}
 		if i >= adults {
 			p.group = voice.Child
 		}
-		for k := range p.loud {
-			p.loud[k] = math.Abs(rng.NormFloat64())
-		}
 		all = append(all, p)
-	}
-	for _, p := range all {
-		for _, kind := range []string{"enrol", "tel", "noise"} {
-			const rate = 8000
-			x := make([]int16, 2*rate)
-			hiss := 400.0
-			if kind == "noise" {
-				hiss = 4000
-			}
-			// Sessions differ a little in each tone.
-			loud := p.loud
-			for k := range loud {
-				loud[k] = max(loud[k]+0.25*rng.NormFloat64(), 0)
-			}
-			for i := range x {
-				v := hiss * rng.NormFloat64()
-				for k := range loud {
-					v += 1500 * loud[k] * math.Sin(2*math.Pi*frequency(k)*float64(i)/rate)
-				}
-				x[i] = int16(min(max(v, -32768), 32767))
-			}
-			var b bytes.Buffer
-			if err := wav.Encode(&b, &wav.Audio{Rate: rate, Channels: [][]int16{x}}, wav.MuLaw); err != nil {
-				t.Fatal(err)
-			}
-			if err := os.WriteFile(filepath.Join(root, p.name+"_"+kind+".wav"), b.Bytes(), 0o600); err != nil {
-				t.Fatal(err)
-			}
+		speakers += fmt.Sprintf("%s\t%c\t%s\n", p.name, "fm"[i%2], p.group)
+		var loud [tones]float64
+		for k := range loud {
+			loud[k] = math.Abs(w.rng.NormFloat64())
 		}
+		w.write(t, p.name+"/enrol_tel.wav", 20, 400, loud)
+		w.write(t, p.name+"/test1_tel.wav", 3, 400, loud)
+		w.write(t, p.name+"/test1_noise.wav", 3, 4000, loud)
 	}
+	save(t, filepath.Join(root, "speakers.tsv"), speakers)
 	for _, condition := range []string{"tel", "noise"} {
-		var b strings.Builder
-		fmt.Fprintln(&b, "label\tenrol_spk\tenrol\ttest\tstart_s\tdur_s\ttest_spk\tsame_gender\tgroup\tchannel")
+		list := "label\tenrol_spk\tenrol\ttest\tstart_s\tdur_s\ttest_spk\tsame_gender\tgroup\tchannel\n"
 		for i, p := range all {
 			for j, q := range all {
-				if p.group != q.group || i != j && rng.IntN(4) > 0 {
+				if p.group != q.group || i != j && w.rng.IntN(4) > 0 {
 					continue
 				}
 				label := "impostor"
@@ -118,15 +97,62 @@ func world(t *testing.T, adults, children int) string {
 					label = "target"
 				}
 				for _, part := range []string{"0\t1", "1\t1", "0\t2"} {
-					fmt.Fprintf(&b, "%s\t%s\t%s_enrol.wav\t%s_%s.wav\t%s\t%s\t%d\t%s\t%s\n", label, p.name, p.name, q.name, condition, part, q.name, (i+j+1)%2, p.group, condition)
+					list += fmt.Sprintf("%s\t%s\twav/%s/enrol_tel.wav\twav/%s/test1_%s.wav\t%s\t%s\t%d\t%s\t%s\n",
+						label, p.name, p.name, q.name, condition, part, q.name, (i+j+1)%2, p.group, condition)
 				}
 			}
 		}
-		if err := os.WriteFile(filepath.Join(root, "trials_"+condition+".tsv"), []byte(b.String()), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		save(t, filepath.Join(root, "trials_"+condition+".tsv"), list)
 	}
 	return root
+}
+
+func save(t *testing.T, name, text string) {
+	t.Helper()
+	if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+const (
+	// lineRate is of the recordings; period is that of all tones, in its samples.
+	lineRate = 8000
+	period   = 160
+)
+
+type worldWriter struct {
+	rng  *rand.Rand
+	root string
+	sine [period]float64
+}
+
+// write writes a voice with hiss. Each recording differs a little in each tone.
+func (w *worldWriter) write(t *testing.T, name string, seconds int, hiss float64, loud [tones]float64) {
+	t.Helper()
+	for k := range loud {
+		loud[k] = max(loud[k]+0.25*w.rng.NormFloat64(), 0)
+	}
+	var cycle [period]float64
+	for i := range cycle {
+		for k := range loud {
+			cycle[i] += 1500 * loud[k] * w.sine[i*int(frequency(k))*period/lineRate%period]
+		}
+	}
+	x := make([]int16, seconds*lineRate)
+	for i := range x {
+		x[i] = int16(min(max(cycle[i%period]+hiss*w.rng.NormFloat64(), -32768), 32767))
+	}
+	var b bytes.Buffer
+	if err := wav.Encode(&b, &wav.Audio{Rate: lineRate, Channels: [][]int16{x}}, wav.MuLaw); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(w.root, "wav", filepath.FromSlash(name))
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, b.Bytes(), 0o600); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func read(t *testing.T, s Selection) []voice.Trial {
@@ -138,6 +164,11 @@ func read(t *testing.T, s Selection) []voice.Trial {
 	return trials
 }
 
+// looks are a verifier's of recordings of two seconds.
+func looks() []time.Duration {
+	return []time.Duration{time.Second, 1500 * time.Millisecond, 2 * time.Second}
+}
+
 // short is a policy for recordings of two seconds.
 func short(far float64) voiceprint.Policy {
 	return voiceprint.Policy{FAR: far, Miss: 0.001, Least: time.Second, MismatchAfter: time.Second, Limit: 2 * time.Second}
@@ -147,7 +178,13 @@ func TestRun(t *testing.T) {
 	root := world(t, 54, 6)
 	trials := read(t, Selection{Root: root, Conditions: []string{"tel", "noise"}})
 	e := &ear{}
-	stock := NewStock(root, e, 2)
+	cache, err := voicecal.OpenCache(filepath.Join(t.TempDir(), "cache"), toneModel)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cache.Close()
+	stock := NewStock(root, e, 2, cache)
+	hearing := voicecal.Hearing{Raw: e, Looks: looks(), Policy: short(0.05), Jobs: 2, Cache: cache, Progress: func(int) {}}
 	training := backend.Training{Of: toneModel, Data: "a test", Date: "2026-11-23", Folds: 4, Policy: short(0.05)}
 	var folds *Folds
 	what := map[string]int{}
@@ -160,8 +197,12 @@ func TestRun(t *testing.T) {
 			}
 			what[s] = n
 		},
-		Judges: func(ctx context.Context) (_ Judges, err error) {
-			if training.Recordings, err = Recordings(ctx, stock, trials, nil); err != nil {
+		Judges: func(ctx context.Context) (Judges, error) {
+			us, err := voicecal.Eval(root, false)
+			if err != nil {
+				return nil, err
+			}
+			if training.Recordings, err = hearing.Hear(ctx, us); err != nil {
 				return nil, err
 			}
 			folds, err = NewFolds(ctx, training, 6, 2, nil)
@@ -171,10 +212,10 @@ func TestRun(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// 60 enrolments, each as a whole and without parts of 5 s; 120 tests at 0-1, 1-2 and
-	// 0-2 s, and looks at 1, 1.5 and 2 s.
+	// 60 enrolments, each as a whole and in parts of 3, 5 and 10 s; 120 tests at 0-1, 1-2
+	// and 0-2 s, looked at after 1, 1.5 and 2 s, and as a part of 3 s.
 	timed := speedFiles * len(r.Speeds)
-	if want := 60 + 120*4 + timed; int(e.heard.Load()) != want || len(r.Speeds) != 2 {
+	if want := 60*(1+6+4+2) + 120*5 + timed; int(e.heard.Load()) != want || len(r.Speeds) != 2 {
 		t.Errorf("%d embeddings, %d of them timed, want %d: each is made once", e.heard.Load(), timed, want)
 	}
 	if r.Speakers != 60 || len(r.Notes) != 1 || !strings.Contains(r.Notes[0], "0.0001 %") {
@@ -295,9 +336,7 @@ func TestSelection(t *testing.T) {
 	if _, err := Conditions(t.TempDir()); err == nil {
 		t.Error("an empty folder has conditions")
 	}
-	if err := os.WriteFile(filepath.Join(root, "trials_bad.tsv"), []byte("x\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	save(t, filepath.Join(root, "trials_bad.tsv"), "x\n")
 	if _, err := (Selection{Root: root, Conditions: []string{"bad"}}).Trials(); err == nil || !strings.Contains(err.Error(), "trials_bad.tsv") {
 		t.Errorf("error %v", err)
 	}
@@ -305,15 +344,14 @@ func TestSelection(t *testing.T) {
 
 func TestStockRefuses(t *testing.T) {
 	root := world(t, 1, 0)
-	if err := os.WriteFile(filepath.Join(root, "no.wav"), []byte("RIFF"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	s := NewStock(root, &ear{}, 0)
+	save(t, filepath.Join(root, "no.wav"), "RIFF")
+	s := NewStock(root, &ear{}, 0, nil)
+	const file = "wav/s00/test1_tel.wav"
 	for name, at := range map[string]Stretch{
-		"beyond the end": {"s00_tel.wav", voiceprint.Rate, 2 * voiceprint.Rate},
+		"beyond the end": {file, voiceprint.Rate, 3 * voiceprint.Rate},
 		"no file":        {File: "none.wav"},
 		"no sound file":  {File: "no.wav"},
-		"too short":      {File: "s00_tel.wav", Length: 100},
+		"too short":      {File: file, Length: 100},
 	} {
 		if err := s.Make(t.Context(), []Stretch{at}, nil); err == nil || !strings.Contains(err.Error(), at.File) {
 			t.Errorf("%s: error %v", name, err)
@@ -324,7 +362,7 @@ func TestStockRefuses(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := s.Make(ctx, []Stretch{{File: "s00_tel.wav"}}, nil); !errors.Is(err, context.Canceled) {
+	if err := s.Make(ctx, []Stretch{{File: file}}, nil); !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled: %v", err)
 	}
 }
@@ -333,36 +371,23 @@ func TestFoldsRefuse(t *testing.T) {
 	if _, err := NewFolds(t.Context(), backend.Training{}, 2, 1, nil); err == nil {
 		t.Error("two folds are taken")
 	}
-	root := world(t, 8, 0)
-	trials := read(t, Selection{Root: root, Conditions: []string{"tel"}})
-	rs, err := Recordings(t.Context(), NewStock(root, &ear{}, 1), trials, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
 	var little *backend.TooLittleError
-	if _, err = NewFolds(t.Context(), backend.Training{Of: toneModel, Recordings: rs}, 4, 1, nil); !errors.As(err, &little) {
-		t.Errorf("of 8 speakers: %v", err)
+	if _, err := NewFolds(t.Context(), backend.Training{Of: toneModel}, 4, 1, nil); !errors.As(err, &little) {
+		t.Errorf("without recordings: %v", err)
 	}
 }
 
-// An enrolment of 12 s is a template and, besides it, two parts of 5 s; a test is
-// looked at each half second up to its longest trial's end.
-func TestCuts(t *testing.T) {
-	trials := []voice.Trial{
-		{Target: true, Enrolled: "a", Speaker: "a", Enrol: "e", Test: "x", Net: 3 * time.Second, Group: voice.Adult, Channel: "gsm"},
-		{Target: true, Enrolled: "a", Speaker: "a", Enrol: "e", Test: "x", Start: 2 * time.Second, Net: 3 * time.Second, Group: voice.Adult, Channel: "gsm"},
-	}
-	got := cuts(trials, map[string]int{"e": 12 * voiceprint.Rate})
-	if len(got) != 2 {
-		t.Fatalf("%d recordings", len(got))
-	}
-	e, x := got[0], got[1]
-	const s = voiceprint.Rate
-	if e.Speaker != "a" || e.enrolled != (Stretch{File: "e"}) || fmt.Sprint(e.parts) != fmt.Sprint([]Stretch{{"e", 0, 0}, {"e", 0, 5 * s}, {"e", 5 * s, 5 * s}}) || len(e.looks) > 0 {
-		t.Errorf("enrolment %+v", e)
-	}
-	if x.enrolled.File != "" || x.Line != "gsm" || fmt.Sprint(x.parts) != fmt.Sprint([]Stretch{{"x", 0, 3 * s}, {"x", 2 * s, 3 * s}}) ||
-		len(x.looks) != 9 || x.looks[0].Length != s || x.looks[8].Length != 5*s {
-		t.Errorf("test %+v", x)
+// A stock finds what a training has kept, under the same names.
+func TestKeys(t *testing.T) {
+	for want, c := range map[string]struct {
+		at Stretch
+		n  int
+	}{
+		"d001/enrol_tel.wav 0 27312":  {Stretch{File: "wav/d001/enrol_tel.wav"}, 27312*16 + 8},
+		"d001/test1_tel.wav 500 2500": {Stretch{File: "wav/d001/test1_tel.wav", Start: 8000, Length: 32000}, 32000},
+	} {
+		if got := c.at.key(c.n); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
 	}
 }

@@ -6,12 +6,9 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"time"
 
 	"golang.org/x/sync/errgroup"
 
-	"sidetone/bench/voice"
-	"sidetone/voiceprint"
 	"sidetone/voiceprint/backend"
 )
 
@@ -26,106 +23,6 @@ func NewJudge(p *backend.Params) (*Judge, error) {
 
 // Judge implements Judges: it scores everything.
 func (j *Judge) Judge(string, string) (*Judge, error) { return j, nil }
-
-// How recordings are cut for training.
-const (
-	// partOf is the length of the stretches that an enrolment is cut into, besides
-	// the whole.
-	partOf = 5 * time.Second
-	// firstLook and look are when a voiceprint.Verifier looks.
-	firstLook = time.Second
-	look      = 500 * time.Millisecond
-)
-
-// cut is a recording to be trained on and what of it is embedded.
-type cut struct {
-	backend.Recording
-	// enrolled is the whole of an enrolment; its File is empty for a test.
-	enrolled     Stretch
-	parts, looks []Stretch
-}
-
-// cuts are the trials' files as recordings: enrolments as a whole and in parts, tests
-// in the trials' stretches and as a verifier looks at them. lengths are those of the
-// enrolments, in samples.
-func cuts(trials []voice.Trial, lengths map[string]int) []cut {
-	at := map[string]int{}
-	var out []cut
-	recording := func(file, speaker, group, line string) *cut {
-		i, ok := at[file]
-		if !ok {
-			i = len(out)
-			at[file] = i
-			out = append(out, cut{Recording: backend.Recording{Name: file, Speaker: speaker, Group: group, Line: line}})
-		}
-		return &out[i]
-	}
-	for i := range trials {
-		t := &trials[i]
-		e := recording(t.Enrol, t.Enrolled, t.Group, "enrolment")
-		if e.enrolled.File == "" {
-			e.enrolled = enrolment(t)
-			e.parts = append(e.parts, e.enrolled)
-			for n := samples(partOf); n <= lengths[t.Enrol]; n += samples(partOf) {
-				e.parts = append(e.parts, Stretch{t.Enrol, n - samples(partOf), samples(partOf)})
-			}
-		}
-		r := recording(t.Test, t.Speaker, t.Group, t.Channel)
-		if s := test(t); !slices.Contains(r.parts, s) {
-			r.parts = append(r.parts, s)
-		}
-	}
-	claims := voice.Claims(trials)
-	for i := range claims {
-		r := &out[at[claims[i].Test]]
-		for net := firstLook + time.Duration(len(r.looks))*look; net <= claims[i].Net; net += look {
-			r.looks = append(r.looks, Stretch{File: r.Name, Length: samples(net)})
-		}
-	}
-	return out
-}
-
-// Recordings embeds all of the trials' files that can be trained on. done is as in
-// Stock.Make.
-func Recordings(ctx context.Context, s *Stock, trials []voice.Trial, done func(n, of int)) ([]backend.Recording, error) {
-	lengths := map[string]int{}
-	for i := range trials {
-		name := trials[i].Enrol
-		if _, ok := lengths[name]; ok {
-			continue
-		}
-		speech, err := s.Speech(name)
-		if err != nil {
-			return nil, err
-		}
-		lengths[name] = len(speech)
-	}
-	all := cuts(trials, lengths)
-	var what []Stretch
-	for _, c := range all {
-		what = append(append(what, c.parts...), c.looks...)
-	}
-	if err := s.Make(ctx, what, done); err != nil {
-		return nil, err
-	}
-	out := make([]backend.Recording, len(all))
-	for i, c := range all {
-		out[i] = c.Recording
-		if c.enrolled.File != "" {
-			out[i].Template = s.Get(c.enrolled)
-		}
-		for _, p := range []struct {
-			to *[]backend.Piece
-			of []Stretch
-		}{{&out[i].Parts, c.parts}, {&out[i].Looks, c.looks}} {
-			for _, at := range p.of {
-				net := time.Duration(cmp.Or(at.Length, lengths[at.File])) * time.Second / voiceprint.Rate
-				*p.to = append(*p.to, backend.Piece{Net: net, Raw: s.Get(at)})
-			}
-		}
-	}
-	return out, nil
-}
 
 // Folds scores trials of the very recordings that there are to train on: the speakers
 // are dealt into folds, and each trial is scored by parameters that were trained on

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
@@ -27,26 +28,35 @@ type Stretch struct {
 	Start, Length int
 }
 
+// Cache keeps raw embeddings beyond a run; voicecal.Cache does.
+type Cache interface {
+	Get(key string) (voiceprint.Embedding, bool)
+	Put(key string, e voiceprint.Embedding) error
+}
+
+// key is the stretch as voicecal.Hearing names it, if it is of length n.
+func (at Stretch) key(n int) string {
+	const perMilli = voiceprint.Rate / 1000
+	return fmt.Sprintf("%s %d %d", strings.TrimPrefix(at.File, "wav/"), at.Start/perMilli, (at.Start+n)/perMilli)
+}
+
 // Stock holds the raw embeddings of stretches of files, each of which is made once.
 // It is safe for concurrent use.
 type Stock struct {
 	root    string
 	engine  voiceprint.Embedder
 	workers int
+	cache   Cache
 
 	mu   sync.Mutex
 	have map[Stretch]voiceprint.Embedding
-	// seconds is how much speech was embedded.
-	seconds float64
 }
 
-// NewStock makes a stock of files below root. At most workers embed at once.
-func NewStock(root string, engine voiceprint.Embedder, workers int) *Stock {
-	return &Stock{root: root, engine: engine, workers: max(workers, 1), have: map[Stretch]voiceprint.Embedding{}}
+// NewStock makes a stock of files below root. At most workers embed at once. The
+// cache, if not nil, is asked before and told after.
+func NewStock(root string, engine voiceprint.Embedder, workers int, cache Cache) *Stock {
+	return &Stock{root: root, engine: engine, workers: max(workers, 1), cache: cache, have: map[Stretch]voiceprint.Embedding{}}
 }
-
-// Model is the engine's.
-func (s *Stock) Model() voiceprint.Model { return s.engine.Model() }
 
 // Get is the embedding of a stretch, nil if it was not made.
 func (s *Stock) Get(at Stretch) voiceprint.Embedding {
@@ -111,15 +121,28 @@ func (s *Stock) embed(at Stretch, speech []float32) (voiceprint.Embedding, error
 	if e := s.Get(at); e != nil {
 		return e, nil
 	}
-	e, err := s.engine.Embed(speech)
+	e, err := s.make(at.key(len(speech)), speech)
 	if err != nil {
 		return nil, fmt.Errorf("%s, %d samples from %d: %w", at.File, len(speech), at.Start, err)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.have[at] = e
-	s.seconds += float64(len(speech)) / voiceprint.Rate
 	return e, nil
+}
+
+func (s *Stock) make(key string, speech []float32) (voiceprint.Embedding, error) {
+	if s.cache == nil {
+		return s.engine.Embed(speech)
+	}
+	if e, ok := s.cache.Get(key); ok {
+		return e, nil
+	}
+	e, err := s.engine.Embed(speech)
+	if err != nil {
+		return nil, err
+	}
+	return e, s.cache.Put(key, e)
 }
 
 // Speech reads a file, at voiceprint.Rate and full scale at ±1.

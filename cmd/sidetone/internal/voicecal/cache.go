@@ -78,7 +78,8 @@ func (c *Cache) load() error {
 	return err
 }
 
-func (c *Cache) get(key string) (voiceprint.Embedding, bool) {
+// Get is the embedding that was kept under a key.
+func (c *Cache) Get(key string) (voiceprint.Embedding, bool) {
 	if c == nil {
 		return nil, false
 	}
@@ -88,7 +89,8 @@ func (c *Cache) get(key string) (voiceprint.Embedding, bool) {
 	return e, ok
 }
 
-func (c *Cache) put(key string, e voiceprint.Embedding) error {
+// Put keeps an embedding.
+func (c *Cache) Put(key string, e voiceprint.Embedding) error {
 	if c == nil {
 		return nil
 	}

@@ -171,14 +171,14 @@ func (h Hearing) looks() []time.Duration {
 
 func (h Hearing) embed(name string, speech []float32, from, to time.Duration) (voiceprint.Embedding, error) {
 	key := fmt.Sprintf("%s %d %d", name, from.Milliseconds(), to.Milliseconds())
-	if e, ok := h.Cache.get(key); ok {
+	if e, ok := h.Cache.Get(key); ok {
 		return e, nil
 	}
 	e, err := h.Raw.Embed(speech[samplesOf(from):min(samplesOf(to), len(speech))])
 	if err != nil {
 		return nil, err
 	}
-	return e, h.Cache.put(key, e)
+	return e, h.Cache.Put(key, e)
 }
 
 func samplesOf(d time.Duration) int { return int(d * voiceprint.Rate / time.Second) }
