@@ -24,6 +24,8 @@ func TestKernelsDoNotAllocate(t *testing.T) {
 		"Bfloat.MulAddRows": func() { bf.MulAddRows(dst, n, a, k, m) },
 		"ReLU":              func() { ReLU(dst) },
 		"AddReLU":           func() { AddReLU(dst, dst) },
+		"WinogradIn":        func() { WinogradIn(out, 10, a, 10, 10) },
+		"WinogradOut":       func() { WinogradOut(out, 10, a, 10, 10) },
 		"ScaleReLU":         func() { ScaleReLU(dst, dst, dst, dst) },
 		"Linear.Row":        func() { l.Row(out[:k], 3) },
 		"Half.Mul":          func() { h.Mul(dst, a, m) },

@@ -118,6 +118,16 @@ func addReLUAVX2(n int, dst *float32, x *float32)
 //go:noescape
 func scaleReLUAVX2(n int, dst *float32, x *float32, scale *float32, shift *float32)
 
+// winogradInAVX2 makes six rows of 8·blocks elements of six.
+//
+//go:noescape
+func winogradInAVX2(blocks int, dst *float32, ldd int, x *float32, ldx int)
+
+// winogradOutAVX2 makes four rows of 8·blocks elements of six.
+//
+//go:noescape
+func winogradOutAVX2(blocks int, dst *float32, ldd int, x *float32, ldx int)
+
 // softmaxAVX2 replaces x[n] by its softmax; n is at least 1.
 //
 //go:noescape

@@ -2272,6 +2272,147 @@ done:
 	VZEROUPPER
 	RET
 
+// func winogradInAVX2(blocks int, dst *float32, ldd int, x *float32, ldx int)
+// Requires: AVX, FMA3
+TEXT ·winogradInAVX2(SB), NOSPLIT, $0-40
+	MOVQ    blocks+0(FP), AX
+	MOVQ    dst+8(FP), CX
+	MOVQ    ldd+16(FP), DX
+	SHLQ    $0x02, DX
+	LEAQ    (CX)(DX*2), BX
+	ADDQ    DX, BX
+	MOVQ    x+24(FP), SI
+	MOVQ    ldx+32(FP), DI
+	SHLQ    $0x02, DI
+	LEAQ    (SI)(DI*2), R8
+	ADDQ    DI, R8
+	VMOVUPS const40800000<>+0(SB), Y0
+	VMOVUPS const40a00000<>+0(SB), Y1
+	VMOVUPS const40000000<>+0(SB), Y2
+
+loop:
+	VMOVUPS      (SI), Y3
+	VMOVUPS      (SI)(DI*1), Y4
+	VMOVUPS      (SI)(DI*2), Y5
+	VMOVUPS      (R8), Y6
+	VMOVUPS      (R8)(DI*1), Y7
+	VMOVUPS      (R8)(DI*2), Y8
+	VFMADD213PS  Y7, Y0, Y3
+	VFNMADD231PS Y5, Y1, Y3
+	VMOVUPS      Y3, (CX)
+	VFMADD231PS  Y4, Y0, Y8
+	VFNMADD231PS Y6, Y1, Y8
+	VMOVUPS      Y8, (BX)(DX*2)
+	VADDPS       Y7, Y6, Y8
+	VADDPS       Y5, Y4, Y9
+	VFNMADD231PS Y9, Y0, Y8
+	VMOVUPS      Y8, (CX)(DX*1)
+	VSUBPS       Y6, Y7, Y8
+	VSUBPS       Y5, Y4, Y9
+	VFMADD231PS  Y9, Y0, Y8
+	VMOVUPS      Y8, (CX)(DX*2)
+	VSUBPS       Y5, Y7, Y8
+	VSUBPS       Y4, Y6, Y9
+	VMOVAPS      Y8, Y3
+	VFMADD231PS  Y9, Y2, Y8
+	VMOVUPS      Y8, (BX)
+	VFNMADD231PS Y9, Y2, Y3
+	VMOVUPS      Y3, (BX)(DX*1)
+	ADDQ         $0x20, SI
+	ADDQ         $0x20, R8
+	ADDQ         $0x20, CX
+	ADDQ         $0x20, BX
+	DECQ         AX
+	JNZ          loop
+	VZEROUPPER
+	RET
+
+DATA const40800000<>+0(SB)/4, $0x40800000
+DATA const40800000<>+4(SB)/4, $0x40800000
+DATA const40800000<>+8(SB)/4, $0x40800000
+DATA const40800000<>+12(SB)/4, $0x40800000
+DATA const40800000<>+16(SB)/4, $0x40800000
+DATA const40800000<>+20(SB)/4, $0x40800000
+DATA const40800000<>+24(SB)/4, $0x40800000
+DATA const40800000<>+28(SB)/4, $0x40800000
+GLOBL const40800000<>(SB), RODATA|NOPTR, $32
+
+DATA const40a00000<>+0(SB)/4, $0x40a00000
+DATA const40a00000<>+4(SB)/4, $0x40a00000
+DATA const40a00000<>+8(SB)/4, $0x40a00000
+DATA const40a00000<>+12(SB)/4, $0x40a00000
+DATA const40a00000<>+16(SB)/4, $0x40a00000
+DATA const40a00000<>+20(SB)/4, $0x40a00000
+DATA const40a00000<>+24(SB)/4, $0x40a00000
+DATA const40a00000<>+28(SB)/4, $0x40a00000
+GLOBL const40a00000<>(SB), RODATA|NOPTR, $32
+
+DATA const40000000<>+0(SB)/4, $0x40000000
+DATA const40000000<>+4(SB)/4, $0x40000000
+DATA const40000000<>+8(SB)/4, $0x40000000
+DATA const40000000<>+12(SB)/4, $0x40000000
+DATA const40000000<>+16(SB)/4, $0x40000000
+DATA const40000000<>+20(SB)/4, $0x40000000
+DATA const40000000<>+24(SB)/4, $0x40000000
+DATA const40000000<>+28(SB)/4, $0x40000000
+GLOBL const40000000<>(SB), RODATA|NOPTR, $32
+
+// func winogradOutAVX2(blocks int, dst *float32, ldd int, x *float32, ldx int)
+// Requires: AVX, FMA3
+TEXT ·winogradOutAVX2(SB), NOSPLIT, $0-40
+	MOVQ    blocks+0(FP), AX
+	MOVQ    dst+8(FP), CX
+	MOVQ    ldd+16(FP), DX
+	SHLQ    $0x02, DX
+	LEAQ    (CX)(DX*2), BX
+	ADDQ    DX, BX
+	MOVQ    x+24(FP), SI
+	MOVQ    ldx+32(FP), DI
+	SHLQ    $0x02, DI
+	LEAQ    (SI)(DI*2), R8
+	ADDQ    DI, R8
+	VMOVUPS const40800000<>+0(SB), Y1
+	VMOVUPS const41000000<>+0(SB), Y0
+	VMOVUPS const40000000<>+0(SB), Y2
+
+loop:
+	VMOVUPS     (SI)(DI*1), Y3
+	VMOVUPS     (SI)(DI*2), Y4
+	VMOVUPS     (R8), Y5
+	VMOVUPS     (R8)(DI*1), Y6
+	VADDPS      Y4, Y3, Y7
+	VSUBPS      Y4, Y3, Y3
+	VADDPS      Y6, Y5, Y4
+	VSUBPS      Y6, Y5, Y5
+	VADDPS      (SI), Y7, Y6
+	VADDPS      Y4, Y6, Y6
+	VMOVUPS     Y6, (CX)
+	VADDPS      (R8)(DI*2), Y3, Y6
+	VFMADD231PS Y5, Y0, Y6
+	VMOVUPS     Y6, (BX)
+	VFMADD231PS Y5, Y2, Y3
+	VMOVUPS     Y3, (CX)(DX*1)
+	VFMADD231PS Y4, Y1, Y7
+	VMOVUPS     Y7, (CX)(DX*2)
+	ADDQ        $0x20, SI
+	ADDQ        $0x20, R8
+	ADDQ        $0x20, CX
+	ADDQ        $0x20, BX
+	DECQ        AX
+	JNZ         loop
+	VZEROUPPER
+	RET
+
+DATA const41000000<>+0(SB)/4, $0x41000000
+DATA const41000000<>+4(SB)/4, $0x41000000
+DATA const41000000<>+8(SB)/4, $0x41000000
+DATA const41000000<>+12(SB)/4, $0x41000000
+DATA const41000000<>+16(SB)/4, $0x41000000
+DATA const41000000<>+20(SB)/4, $0x41000000
+DATA const41000000<>+24(SB)/4, $0x41000000
+DATA const41000000<>+28(SB)/4, $0x41000000
+GLOBL const41000000<>(SB), RODATA|NOPTR, $32
+
 // func softmaxAVX2(n int, x *float32)
 // Requires: AVX, AVX2, FMA3
 TEXT ·softmaxAVX2(SB), NOSPLIT, $0-16

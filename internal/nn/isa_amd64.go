@@ -150,6 +150,32 @@ func (v isa) scaleReLU(dst, x, scale, shift []float32) {
 	scaleReLUAVX2(len(x), &dst[0], &x[0], &scale[0], &shift[0])
 }
 
+func (v isa) winogradIn(dst []float32, ldd int, x []float32, ldx, n int) {
+	whole := n &^ 7
+	if v < avx2 {
+		whole = 0
+	}
+	if whole > 0 {
+		winogradInAVX2(whole/8, &dst[0], ldd, &x[0], ldx)
+	}
+	if whole < n {
+		winogradInGo(dst[whole:], ldd, x[whole:], ldx, n-whole)
+	}
+}
+
+func (v isa) winogradOut(dst []float32, ldd int, x []float32, ldx, n int) {
+	whole := n &^ 7
+	if v < avx2 {
+		whole = 0
+	}
+	if whole > 0 {
+		winogradOutAVX2(whole/8, &dst[0], ldd, &x[0], ldx)
+	}
+	if whole < n {
+		winogradOutGo(dst[whole:], ldd, x[whole:], ldx, n-whole)
+	}
+}
+
 func (v isa) softmax(x []float32) {
 	switch {
 	case v < avx2 || len(x) == 0:

@@ -121,6 +121,14 @@ func (v isa) addReLU(dst, x []float32) { addReLUGo(dst, x) }
 
 func (v isa) scaleReLU(dst, x, scale, shift []float32) { scaleReLUGo(dst, x, scale, shift) }
 
+func (v isa) winogradIn(dst []float32, ldd int, x []float32, ldx, n int) {
+	winogradInGo(dst, ldd, x, ldx, n)
+}
+
+func (v isa) winogradOut(dst []float32, ldd int, x []float32, ldx, n int) {
+	winogradOutGo(dst, ldd, x, ldx, n)
+}
+
 func (v isa) softmax(x []float32) {
 	if v != neon || len(x) == 0 {
 		softmaxGo(x)

@@ -82,6 +82,7 @@ func avx2(c constants) {
 	relu(c)
 	addReLU(c)
 	scaleReLU(c)
+	winograd(c)
 	softmax(c)
 	gelu(c)
 	layerNorm(c)

@@ -15,6 +15,8 @@ const (
 	// push is the number of frames that go through the head at once: what its
 	// layers hold then stays in the second cache.
 	push = 16
+	// group is the number of frames that are computed at once.
+	group = 4
 )
 
 // headWeights are those of the convolutions over bands and time.
@@ -25,10 +27,10 @@ type headWeights struct {
 	last   conv
 }
 
-// conv is a convolution of three bands and three frames, every step-th band: for
-// each of the frames [32][3·32].
+// conv is a convolution of three bands and three frames, every step-th band. Over
+// time it is Winograd's: points are the transformed weights, each [32][3·32].
 type conv struct {
-	frames [3]*nn.Linear
+	points [6]*nn.Linear
 	step   int
 }
 
@@ -69,18 +71,27 @@ func (l *loader) conv(name string, after norm, more []float32, step int) conv {
 	if more != nil {
 		nn.Add(bias, more)
 	}
-	c := conv{step: step}
-	for k := range c.frames {
-		t := make([]float32, channels*3*channels)
-		for o := range channels {
-			for i := range channels {
-				for f := range 3 {
-					t[(o*3+f)*channels+i] = w[((o*channels+i)*3+f)*3+k]
+	// t is [frames][32][3·32].
+	t := make([]float32, len(w))
+	points := make([]float32, 2*len(w))
+	for o := range channels {
+		for i := range channels {
+			for f := range 3 {
+				for k := range 3 {
+					t[((k*channels+o)*3+f)*channels+i] = w[((o*channels+i)*3+f)*3+k]
 				}
 			}
 		}
-		c.frames[k] = nn.NewLinear(t, bias, channels, 3*channels)
-		bias = nil
+	}
+	nn.WinogradTaps(points, t)
+	c := conv{step: step}
+	for p := range c.points {
+		const size = channels * 3 * channels
+		var add []float32
+		if p == 1 {
+			add = bias
+		}
+		c.points[p] = nn.NewLinear(points[p*size:(p+1)*size], add, channels, 3*channels)
 	}
 	return c
 }
@@ -95,8 +106,9 @@ type band struct {
 
 func newBand(bands int) band {
 	// Two frames stay from push to push; at the end come those by which the last
-	// block lags, two a block, and zeros behind them.
-	const most = 2 + push + 2*4 + 1
+	// block lags, two a block, and zeros behind them; and a group of four frames
+	// may begin with the last.
+	const most = 2 + push + 2*4 + 1 + group - 1
 	return band{bands: bands, x: make([]float32, most*(bands+2)*channels)}
 }
 
@@ -113,6 +125,22 @@ func (b *band) row(t int) []float32 {
 
 // inner is frame t without the zeros.
 func (b *band) inner(t int) []float32 { return b.row(t)[channels:][:b.bands*channels] }
+
+// next is room for the group of frames from t on, which may reach beyond what
+// there is.
+func (b *band) next(t int) []float32 {
+	n := (b.bands + 2) * channels
+	return b.x[(t-b.from)*n+channels:][:group*n-2*channels]
+}
+
+// around is frames t-1 … t+group; those that are not there are zeros.
+func (b *band) around(t int) []float32 {
+	for u := b.to; u <= t+group; u++ {
+		clear(b.row(u))
+	}
+	n := (b.bands + 2) * channels
+	return b.x[(t-1-b.from)*n:][:(group+2)*n]
+}
 
 // end adds the frame of zeros behind the last.
 func (b *band) end() {
@@ -137,6 +165,11 @@ type head struct {
 	// blocks.
 	first    band
 	mid, out [4]band
+	// inputs and products are those of a group of frames, six of each; last is
+	// what the last convolution has written.
+	inputs   [6 * (dsp.FilterbankBands + 2) * channels]float32
+	products [6 * dsp.FilterbankBands / 2 * channels]float32
+	last     [group * headBands * channels]float32
 }
 
 func newHead() head {
@@ -171,13 +204,16 @@ func (w *headWeights) run(h *head, dst, features []float32, frames int) {
 		}
 		src := &h.first
 		for i := range w.blocks {
-			w.blocks[i].run(&h.out[i], &h.mid[i], src, last)
+			w.blocks[i].run(h, &h.out[i], &h.mid[i], src, last)
 			src = &h.out[i]
 		}
-		for ; done < src.to-1; done++ {
-			row := dst[done*headBands*channels:][:headBands*channels]
-			w.last.frame(row, src, done, headBands)
-			nn.ReLU(row)
+		for done < src.to-1 {
+			const n = headBands * channels
+			rows := min(group, src.to-1-done)
+			w.last.run(h, h.last[:], n, src, done, headBands)
+			nn.ReLU(h.last[:rows*n])
+			copy(dst[done*n:], h.last[:rows*n])
+			done += rows
 		}
 		h.first.drop()
 		for i := range h.mid {
@@ -209,35 +245,44 @@ func (w *headWeights) begin(h *head, features []float32, t, frames int) {
 }
 
 // run takes all that src has, by way of mid.
-func (r *residual) run(dst, mid, src *band, last bool) {
-	for t := mid.to; t < src.to-1; t++ {
-		mid.to++
-		row := mid.inner(t)
-		r.one.frame(row, src, t, mid.bands)
-		nn.ReLU(row)
+func (r *residual) run(h *head, dst, mid, src *band, last bool) {
+	n := (mid.bands + 2) * channels
+	for mid.to < src.to-1 {
+		t := mid.to
+		mid.to += min(group, src.to-1-t)
+		r.one.run(h, mid.next(t), n, src, t, mid.bands)
+		for ; t < mid.to; t++ {
+			nn.ReLU(mid.inner(t))
+		}
 	}
 	if last {
 		mid.end()
 	}
-	for t := dst.to; t < mid.to-1; t++ {
-		dst.to++
-		row := dst.inner(t)
-		r.two.frame(row, mid, t, dst.bands)
-		if r.around == nil {
-			nn.AddReLU(row, src.inner(t))
-			continue
+	for dst.to < mid.to-1 {
+		t := dst.to
+		dst.to += min(group, mid.to-1-t)
+		r.two.run(h, dst.next(t), n, mid, t, dst.bands)
+		for ; t < dst.to; t++ {
+			row := dst.inner(t)
+			if r.around == nil {
+				nn.AddReLU(row, src.inner(t))
+				continue
+			}
+			r.around.MulAddRows(row, channels, src.inner(t), 2*channels, dst.bands)
+			nn.ReLU(row)
 		}
-		r.around.MulAddRows(row, channels, src.inner(t), 2*channels, dst.bands)
-		nn.ReLU(row)
 	}
 	if last {
 		dst.end()
 	}
 }
 
-// frame computes dst[bands][32] of the frames around t.
-func (c *conv) frame(dst []float32, src *band, t, bands int) {
-	c.frames[0].MulRows(dst, channels, src.row(t-1), c.step*channels, bands)
-	c.frames[1].MulAddRows(dst, channels, src.row(t), c.step*channels, bands)
-	c.frames[2].MulAddRows(dst, channels, src.row(t+1), c.step*channels, bands)
+// run computes a group of frames from t on, dst[group][ldd] of [bands][32].
+func (c *conv) run(h *head, dst []float32, ldd int, src *band, t, bands int) {
+	n, m := (src.bands+2)*channels, bands*channels
+	nn.WinogradIn(h.inputs[:], n, src.around(t), n, n)
+	for p, w := range c.points {
+		w.MulRows(h.products[p*m:], channels, h.inputs[p*n:], c.step*channels, bands)
+	}
+	nn.WinogradOut(dst, ldd, h.products[:], m, m)
 }
