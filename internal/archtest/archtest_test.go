@@ -23,6 +23,7 @@ func house() Rules {
 			"voiceprint/backend",
 			"voiceprint/embed/...",
 			"voiceprint/store/turn",
+			"voiceprint/quality",
 			"bench", "bench/wer", "bench/nonspeech", "bench/load",
 			"internal/pcm", "internal/dsp", "internal/nn", "internal/wav", "internal/tensor", "internal/safetensors", "internal/torchfile",
 			"internal/journal", "internal/records/words",
