@@ -308,3 +308,31 @@ func TestScan(t *testing.T) {
 		}
 	})
 }
+
+// However an opt-out and enrolments on several nodes fall together, no voice is
+// left.
+func TestOptOutAgainstEnrolment(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, url string) {
+		ctx, w := t.Context(), open(t, url)
+		w.consent(caller)
+		var wait sync.WaitGroup
+		for i := range 4 {
+			n := w.node()
+			wait.Go(func() {
+				if i == 2 {
+					if err := n.OptOut(ctx, ann, caller, store.Consent{}); err != nil {
+						t.Error(err)
+					}
+					return
+				}
+				if _, err := n.Enrol(ctx, ann, caller, store.Enrolment{Voices: []store.Voice{spoken(1, "phone")}}); err != nil && !errors.Is(err, store.ErrOptedOut) {
+					t.Error(err)
+				}
+			})
+		}
+		wait.Wait()
+		if s := w.stats(); s.Versions+s.Audio != 0 || w.state(caller) != store.OptedOut {
+			t.Errorf("left %+v", s)
+		}
+	})
+}

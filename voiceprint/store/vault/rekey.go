@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 
-	"sidetone/internal/seal"
 	"sidetone/internal/store"
 )
 
@@ -41,21 +40,21 @@ func (v *Vault) Rekey(ctx context.Context, tables []Table, progress func(done, t
 	for _, t := range tables {
 		last := ""
 		for {
-			rows, err := v.behind(ctx, &t, current, generation, last)
+			ids, err := v.behind(ctx, &t, current, generation, last)
 			if err != nil {
 				return done, fmt.Errorf("vault: %s: %w", t.Name, err)
 			}
-			if len(rows) == 0 {
+			if len(ids) == 0 {
 				break
 			}
-			for _, r := range rows {
-				if err = v.again(ctx, &t, &r); err != nil {
-					return done, err
+			for _, id := range ids {
+				if err = v.again(ctx, &t, id); err != nil {
+					return done, fmt.Errorf("vault: %s %s: %w", t.Name, id, err)
 				}
 				done++
 				progress(done, max(done, todo))
 			}
-			last = rows[len(rows)-1].id
+			last = ids[len(ids)-1]
 		}
 	}
 	return done, v.db.Settle(ctx)
@@ -95,59 +94,57 @@ func (t *Table) where(current string, generation int) (string, []any) {
 	return ` WHERE ` + t.Column + ` <> '' AND (seal <> ? OR turn <> ?)`, []any{current, generation}
 }
 
-type sealedRow struct {
-	id, text, model string
-	turn            int
-}
-
-func (v *Vault) behind(ctx context.Context, t *Table, current string, generation int, after string) ([]sealedRow, error) {
-	columns := `'', 0`
-	if t.Transform != nil {
-		columns = `model, turn`
-	}
+// behind are the next rows that are behind. What they hold, which may be much, is
+// read one by one.
+func (v *Vault) behind(ctx context.Context, t *Table, current string, generation int, after string) ([]string, error) {
 	where, args := t.where(current, generation)
-	rows, err := v.db.Query(ctx, `SELECT id, `+t.Column+`, `+columns+` FROM `+t.Name+where+` AND id > ? ORDER BY id LIMIT ?`, append(args, after, rekeyAtOnce)...)
+	rows, err := v.db.Query(ctx, `SELECT id FROM `+t.Name+where+` AND id > ? ORDER BY id LIMIT ?`, append(args, after, rekeyAtOnce)...)
 	if err != nil {
 		return nil, err
 	}
-	var out []sealedRow
+	var out []string
 	err = store.Rows(rows, func(rows *sql.Rows) error {
-		var r sealedRow
-		serr := rows.Scan(&r.id, &r.text, &r.model, &r.turn)
-		out = append(out, r)
+		var id string
+		serr := rows.Scan(&id)
+		out = append(out, id)
 		return serr
 	})
 	return out, err
 }
 
-// again seals one row again, unless it is another by now.
-func (v *Vault) again(ctx context.Context, t *Table, r *sealedRow) error {
-	var s Sealed
-	var err error
-	set := ``
-	if t.Transform == nil {
-		var plain []byte
-		if plain, err = v.Open(r.text, t.Purpose, r.id); err == nil {
-			s, err = v.Seal(plain, t.Purpose, r.id)
-		}
-	} else {
-		name := t.Transform(r.id, r.model)
-		var voice Voice
-		if voice, err = v.OpenVoice(ctx, r.text, t.Purpose, r.id, name); err == nil {
-			s, err = v.SealVoice(ctx, voice, t.Purpose, r.id, name)
-		}
-		set = `, turn = ?`
+// again seals one row again, unless it is gone or another by now.
+func (v *Vault) again(ctx context.Context, t *Table, id string) error {
+	model := `''`
+	if t.Transform != nil {
+		model = `model`
 	}
-	if errors.Is(err, seal.ErrNoKey) {
-		return fmt.Errorf("vault: %s %s cannot be sealed again without the key that it was sealed with: %w", t.Purpose, r.id, err)
+	var text, of string
+	err := v.db.QueryRow(ctx, `SELECT `+t.Column+`, `+model+` FROM `+t.Name+` WHERE id = ?`, id).Scan(&text, &of)
+	if errors.Is(err, sql.ErrNoRows) || err == nil && text == "" {
+		return nil
 	}
 	if err != nil {
 		return err
 	}
-	args := []any{s.Text, s.Key}
-	if set != "" {
-		args = append(args, s.Turn)
+	var s Sealed
+	set, args := ``, []any{}
+	if t.Transform == nil {
+		var plain []byte
+		if plain, err = v.Open(text, t.Purpose, id); err == nil {
+			s, err = v.Seal(plain, t.Purpose, id)
+		}
+	} else {
+		name := t.Transform(id, of)
+		var voice Voice
+		if voice, err = v.OpenVoice(ctx, text, t.Purpose, id, name); err == nil {
+			s, err = v.SealVoice(ctx, voice, t.Purpose, id, name)
+		}
+		set, args = `, turn = ?`, []any{s.Turn}
 	}
-	_, err = v.db.Exec(ctx, `UPDATE `+t.Name+` SET `+t.Column+` = ?, seal = ?`+set+` WHERE id = ? AND `+t.Column+` = ?`, append(args, r.id, r.text)...)
+	if err != nil {
+		return err
+	}
+	_, err = v.db.Exec(ctx, `UPDATE `+t.Name+` SET `+t.Column+` = ?, seal = ?`+set+` WHERE id = ? AND `+t.Column+` = ?`,
+		append(append([]any{s.Text, s.Key}, args...), id, text)...)
 	return err
 }

@@ -17,7 +17,7 @@ import (
 
 func keyring(t testing.TB, dir string) *seal.Keyring {
 	t.Helper()
-	k, err := seal.Open(seal.Config{Dir: dir, Kind: seal.X25519})
+	k, err := seal.Open(seal.Config{Dir: dir})
 	if err != nil {
 		t.Fatal(err)
 	}
