@@ -59,10 +59,11 @@ Then it plays each recording as a call, in the name of its speaker and in the na
 of others, to the verifier that runs in calls, and prints how many are matched,
 mismatched and undecided, and after how much speech, for each FAR asked for.
 
-With --cv the speakers are dealt into folds, and each trial is scored by a space, a
-calibration and thresholds that were trained without the folds of both its speakers.
-That is the default where the parameters were trained on these recordings: scored by
-themselves they would look better than they are.
+With --cv the speakers are dealt into folds. Each trial is scored by a space and a
+calibration that were trained without the folds of both its speakers, and decided by
+thresholds that were measured on calls between speakers of other folds. That is the
+default where the parameters were trained on these recordings: scored by themselves
+they would look better than they are.
 
 With --baseline it prints what differs from the file's figures, and fails if a rate
 is worse by more than the file's points, or is not in the file.`,
@@ -237,7 +238,7 @@ func (o *benchVoice) folded(ctx context.Context, engine voiceprint.Embedder, cac
 	if err != nil {
 		return nil, err
 	}
-	t := backend.Training{Of: engine.Model(), Recordings: rs, Data: "the trials' recordings", Folds: innerFolds}
+	t := backend.Training{Of: engine.Model(), Recordings: rs, Data: "the trials' recordings", Policy: h.Policy}
 	return benchvoice.NewFolds(ctx, t, o.folds, o.parallel, func(n, of int) { show("trainings", n, of) })
 }
 
@@ -261,10 +262,6 @@ func (o *benchVoice) openCache(m voiceprint.Model) (c *voicecal.Cache, end func(
 	}
 	return c, func() error { return errors.Join(c.Close(), remove()) }, nil
 }
-
-// innerFolds is into how many parts each training deals its speakers, for its
-// thresholds.
-const innerFolds = 4
 
 // describe says in the result how it was made.
 func (o *benchVoice) describe(r *voice.Result, engine voiceprint.Embedder, params *backend.Params) {

@@ -360,6 +360,20 @@ func TestTrainIsRepeatable(t *testing.T) {
 	}
 }
 
+func TestEstimateIsTrainWithoutThresholds(t *testing.T) {
+	w, p, _ := trained(t)
+	got, err := Estimate(Training{Of: w.of, Recordings: newWorld(w.of.Dim).recordings(40, 3)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.Space.version != p.Space.version || got.Calibration != p.Calibration || len(got.Operating.Points) > 0 {
+		t.Errorf("%s, %+v, want %s, %+v", got.Space.version, got.Calibration, p.Space.version, p.Calibration)
+	}
+	if _, err := Estimate(Training{Of: w.of}); err == nil {
+		t.Error("nothing is taken for enough")
+	}
+}
+
 func TestTrainKeepsTheSpace(t *testing.T) {
 	w, p, _ := trained(t)
 	var steps []int

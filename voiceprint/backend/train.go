@@ -178,6 +178,15 @@ func Train(t Training) (*Params, []Path, error) {
 	return p, paths, p.validate()
 }
 
+// Estimate is the space and the calibration that Train makes, without thresholds: for
+// who has other comparisons to measure them on.
+func Estimate(t Training) (*Params, error) {
+	if err := t.withDefaults(); err != nil {
+		return nil, err
+	}
+	return t.train(newSpeech(t.Recordings, t.Folds))
+}
+
 // speech is recordings whose speakers are put into folds.
 type speech struct {
 	recordings []Recording

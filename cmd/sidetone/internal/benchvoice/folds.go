@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"sidetone/voiceprint"
 	"sidetone/voiceprint/backend"
 )
 
@@ -25,46 +26,46 @@ func NewJudge(p *backend.Params) (*Judge, error) {
 func (j *Judge) Judge(string, string) (*Judge, error) { return j, nil }
 
 // Folds scores trials of the very recordings that there are to train on: the speakers
-// are dealt into folds, and each trial is scored by parameters that were trained on
-// neither its speakers' folds.
+// are dealt into folds, and each trial is scored by a space and a calibration that
+// were trained without the folds of both its speakers, and decided by thresholds that
+// were measured on calls between others.
 type Folds struct {
 	fold   map[string]int
-	judges map[[2]int]*Judge
+	judges map[pair]*Judge
 }
 
+// pair is two folds, the lower one first, or one twice.
+type pair [2]int
+
+func (p pair) has(fold int) bool { return p[0] == fold || p[1] == fold }
+
 // NewFolds trains parameters for each pair of folds, as many at once as there are
-// workers. t shapes each of the trainings. done is told how many of them are done.
+// workers. t shapes each of the trainings; its Folds are not used. done, if not nil,
+// is told how many of them are done.
 func NewFolds(ctx context.Context, t backend.Training, folds, workers int, done func(n, of int)) (*Folds, error) {
 	if folds < 3 {
 		return nil, fmt.Errorf("bench voice: %d folds; without two of them at least one must be left to train on", folds)
 	}
-	f := &Folds{fold: deal(t.Recordings, folds), judges: map[[2]int]*Judge{}}
-	var pairs [][2]int
+	t.Policy = cmp.Or(t.Policy, voiceprint.DefaultPolicy())
+	f := &Folds{fold: deal(t.Recordings, folds), judges: map[pair]*Judge{}}
+	var pairs []pair
 	for i := range folds {
 		for j := i; j < folds; j++ {
-			pairs = append(pairs, [2]int{i, j})
+			pairs = append(pairs, pair{i, j})
 		}
 	}
-	trained := make([]*Judge, len(pairs))
+	params := make([]*backend.Params, len(pairs))
+	paths := make([][]backend.Path, len(pairs))
 	count := counter{of: len(pairs), tell: done}
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(max(workers, 1))
-	for n, pair := range pairs {
-		g.Go(func() error {
+	for n, held := range pairs {
+		g.Go(func() (err error) {
 			if err := ctx.Err(); err != nil {
 				return err
 			}
-			part := t
-			part.Recordings = slices.DeleteFunc(slices.Clone(t.Recordings), func(r backend.Recording) bool {
-				k := f.fold[r.Speaker]
-				return k == pair[0] || k == pair[1]
-			})
-			p, _, err := backend.Train(part)
-			if err != nil {
-				return fmt.Errorf("bench voice: without folds %d and %d: %w", pair[0], pair[1], err)
-			}
-			if trained[n], err = NewJudge(p); err != nil {
-				return err
+			if params[n], paths[n], err = f.train(t, held); err != nil {
+				return fmt.Errorf("bench voice: without folds %d and %d: %w", held[0], held[1], err)
 			}
 			count.add()
 			return nil
@@ -73,10 +74,74 @@ func NewFolds(ctx context.Context, t backend.Training, folds, workers int, done 
 	if err := g.Wait(); err != nil {
 		return nil, err
 	}
-	for n, pair := range pairs {
-		f.judges[pair] = trained[n]
+	for n, held := range pairs {
+		var others []backend.Path
+		for k, other := range pairs {
+			if !held.has(other[0]) && !held.has(other[1]) {
+				others = append(others, paths[k]...)
+			}
+		}
+		var err error
+		if params[n].Operating, err = backend.Operate(others, t.Policy); err != nil {
+			return nil, fmt.Errorf("bench voice: thresholds without folds %d and %d: %w", held[0], held[1], err)
+		}
+		if f.judges[held], err = NewJudge(params[n]); err != nil {
+			return nil, err
+		}
 	}
 	return f, nil
+}
+
+// train makes the parameters for a pair of folds, and plays the calls between them.
+func (f *Folds) train(t backend.Training, held pair) (*backend.Params, []backend.Path, error) {
+	var in []*backend.Recording
+	all := t.Recordings
+	t.Recordings = nil
+	for i := range all {
+		if r := &all[i]; held.has(f.fold[r.Speaker]) {
+			in = append(in, r)
+		} else {
+			t.Recordings = append(t.Recordings, *r)
+		}
+	}
+	p, err := backend.Estimate(t)
+	if err != nil {
+		return nil, nil, err
+	}
+	looks := make([][]voiceprint.Embedding, len(in))
+	for i, r := range in {
+		for _, l := range r.Looks {
+			e, err := p.Space.Map(l.Raw)
+			if err != nil {
+				return nil, nil, fmt.Errorf("%s: %w", r.Name, err)
+			}
+			looks[i] = append(looks[i], e)
+		}
+	}
+	var paths []backend.Path
+	for _, a := range in {
+		if a.Template == nil {
+			continue
+		}
+		enrolled, err := p.Space.Map(a.Template)
+		if err != nil {
+			return nil, nil, fmt.Errorf("%s: %w", a.Name, err)
+		}
+		for i, b := range in {
+			i0, i1 := f.fold[a.Speaker], f.fold[b.Speaker]
+			if a == b || a.Group != b.Group || len(looks[i]) == 0 || held != (pair{min(i0, i1), max(i0, i1)}) {
+				continue
+			}
+			path := backend.Path{Enrolled: a.Speaker, Speaker: b.Speaker, Template: a.Name, Test: b.Name, Line: b.Line}
+			for k, e := range looks[i] {
+				l := backend.Look{Net: b.Looks[k].Net, Cosine: voiceprint.Cosine(enrolled, e)}
+				l.LLR = p.Calibration.LLR(l.Cosine, l.Net)
+				path.Looks = append(path.Looks, l)
+			}
+			paths = append(paths, path)
+		}
+	}
+	return p, paths, nil
 }
 
 // deal puts speakers into folds, those of each group in turn.
@@ -102,5 +167,5 @@ func (f *Folds) Judge(enrolled, speaker string) (*Judge, error) {
 	if !okA || !okB {
 		return nil, fmt.Errorf("bench voice: %s or %s was not dealt into a fold", enrolled, speaker)
 	}
-	return f.judges[[2]int{min(a, b), max(a, b)}], nil
+	return f.judges[pair{min(a, b), max(a, b)}], nil
 }
