@@ -155,6 +155,15 @@ func (m *Mel) cut(samples []float32, from int) {
 // Log writes the decimal logarithm of one window's mel energies, at least -10,
 // to dst[Bands]. frame holds Window samples.
 func (m *Mel) Log(dst, frame []float32) {
+	m.Energies(dst, frame)
+	for b, s := range dst[:m.bands] {
+		dst[b] = float32(math.Log10(float64(max(s, 1e-10))))
+	}
+}
+
+// Energies writes one window's mel energies to dst[Bands]: those of librosa's
+// melspectrogram with windows of 400 samples. frame holds Window samples.
+func (m *Mel) Energies(dst, frame []float32) {
 	for i, w := range m.window {
 		m.in[i] = float64(frame[i] * w)
 	}
@@ -167,7 +176,7 @@ func (m *Mel) Log(dst, frame []float32) {
 		for i, p := range m.power[m.first[b] : m.first[b]+len(ws)] {
 			s += p * ws[i]
 		}
-		dst[b] = float32(math.Log10(float64(max(s, 1e-10))))
+		dst[b] = s
 	}
 }
 

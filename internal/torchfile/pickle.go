@@ -14,6 +14,7 @@ type (
 	// dict keeps its entries in order; of two with one key the later counts.
 	dict  struct{ entries []entry }
 	entry struct{ key, value any }
+	list  struct{ items []any }
 	// global is a class or function by its name, "module name". It is never
 	// looked up, let alone called.
 	global string
@@ -81,17 +82,25 @@ const (
 // unpickle returns the object that the pickle in makes; resolve gives the
 // objects that the pickle has by their persistent id.
 func unpickle(in []byte, resolve func(id any) (any, error)) (any, error) {
+	v, _, err := unpickleHead(in, resolve)
+	return v, err
+}
+
+// unpickleHead is unpickle for a pickle that something follows; it also returns the
+// length of the pickle, or of what was read of it.
+func unpickleHead(in []byte, resolve func(id any) (any, error)) (any, int, error) {
 	m := &machine{in: in, memo: map[uint32]any{}, resolve: resolve}
 	for {
 		op, err := m.take(1)
 		if err != nil {
-			return nil, err
+			return nil, m.at, err
 		}
 		if op[0] == opStop {
-			return m.pop()
+			v, err := m.pop()
+			return v, m.at, err
 		}
 		if err := m.run(op[0]); err != nil {
-			return nil, fmt.Errorf("instruction %q at byte %d: %w", op[0], m.at-1, err)
+			return nil, m.at, fmt.Errorf("instruction %q at byte %d: %w", op[0], m.at-1, err)
 		}
 	}
 }
@@ -177,7 +186,7 @@ func (m *machine) run(op byte) error {
 	case opEmptyDict:
 		m.push(&dict{})
 	case opEmptyList:
-		m.push(opaque{})
+		m.push(&list{})
 	case opEmptyTuple:
 		m.push(tuple{})
 	case opPop:
@@ -312,7 +321,11 @@ func (m *machine) fill(op byte) error {
 	if len(m.stack) == 0 {
 		return errUnderflow
 	}
-	d, ok := m.stack[len(m.stack)-1].(*dict)
+	top := m.stack[len(m.stack)-1]
+	if l, ok := top.(*list); ok && (op == opAppend || op == opAppends) {
+		l.items = append(l.items, items...)
+	}
+	d, ok := top.(*dict)
 	if !ok || op == opBuild || op == opAppend || op == opAppends {
 		return nil
 	}

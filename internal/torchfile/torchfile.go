@@ -1,11 +1,13 @@
 // Package torchfile reads the tensors of PyTorch checkpoints, as torch.save
-// has written them since version 1.6. It runs nothing of what is in them.
+// writes them. It runs nothing of what is in them.
 //
-// A checkpoint is a ZIP archive without compression:
+// Since version 1.6 a checkpoint is a ZIP archive without compression:
 //
 //	NAME/data.pkl   a pickle: dictionaries of tensors, which name their storage
 //	NAME/data/KEY   the bytes of a storage
 //	NAME/byteorder  "little", in files of newer versions
+//
+// Before, it was a row of pickles with the bytes of the storages behind them.
 package torchfile
 
 import (
@@ -22,7 +24,7 @@ import (
 // by slashes: "model_state_dict/encoder.conv1.weight". What is neither a tensor
 // nor a number is left out.
 type File struct {
-	// Tensors alias the parsed file.
+	// Tensors may alias the parsed file.
 	Tensors map[string]tensor.Tensor
 	// Numbers are the integers, such as those in a dictionary of dimensions.
 	Numbers map[string]int64
@@ -30,24 +32,36 @@ type File struct {
 
 // Parse reads a checkpoint.
 func Parse(b []byte) (*File, error) {
-	a, err := open(b)
+	root, err := load(b)
 	if err != nil {
 		return nil, fmt.Errorf("torch checkpoint: %w", err)
 	}
-	root, err := unpickle(a.pickle, a.storage)
-	if err != nil {
-		return nil, fmt.Errorf("torch checkpoint: data.pkl: %w", err)
-	}
 	d, ok := root.(*dict)
 	if !ok {
-		return nil, fmt.Errorf("torch checkpoint: data.pkl holds a %T, expected a dictionary of tensors", root)
+		return nil, fmt.Errorf("torch checkpoint: it holds a %T, expected a dictionary of tensors", root)
 	}
 	f := &File{Tensors: map[string]tensor.Tensor{}, Numbers: map[string]int64{}}
 	budget := maxEntries
 	if err := f.add("", d, maxDepth, &budget); err != nil {
-		return nil, fmt.Errorf("torch checkpoint: data.pkl: %w", err)
+		return nil, fmt.Errorf("torch checkpoint: %w", err)
 	}
 	return f, nil
+}
+
+// load returns the object that was saved.
+func load(b []byte) (any, error) {
+	if bytes.HasPrefix(b, []byte(legacyMagic)) {
+		return parseLegacy(b)
+	}
+	a, err := open(b)
+	if err != nil {
+		return nil, err
+	}
+	root, err := unpickle(a.pickle, a.storage)
+	if err != nil {
+		return nil, fmt.Errorf("data.pkl: %w", err)
+	}
+	return root, nil
 }
 
 // A dictionary may stand in itself, or twice in each of a chain of others:
@@ -95,7 +109,7 @@ type archive struct {
 func open(b []byte) (*archive, error) {
 	z, err := zip.NewReader(bytes.NewReader(b), int64(len(b)))
 	if errors.Is(err, zip.ErrFormat) {
-		return nil, errors.New("not a ZIP archive; PyTorch before 1.6 wrote other files (load and save it again with a newer one)")
+		return nil, errors.New("neither a ZIP archive nor a file of PyTorch before 1.6")
 	}
 	if err != nil {
 		return nil, err

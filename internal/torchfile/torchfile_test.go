@@ -54,6 +54,7 @@ func TestParseWhatTorchWrote(t *testing.T) {
 		sum               float64
 	}{
 		{"campplus-speaker", "campplus_cn_en_common.pt", "head.conv1.weight", 937, []int{32, 1, 3, 3}, 7.611406},
+		{"ge2e-speaker", "pretrained.pt", "model_state/linear.bias", 16, []int{256}, -1.486679},
 		{"pyannote-segmentation-3.0", "pytorch_model.bin", "state_dict/sincnet.wav_norm1d.weight", 54, []int{1}, 0.009886787},
 	}
 	for _, c := range cases {
@@ -151,7 +152,7 @@ func TestParseSaysWhatIsWrong(t *testing.T) {
 		file []byte
 		want string
 	}{
-		{"old form", []byte("\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."), "before 1.6"},
+		{"text", []byte("weights"), "before 1.6"},
 		{"empty archive", zipped(nil, zip.Store), "no data.pkl"},
 		{"compressed", zipped(map[string]string{"a/data.pkl": "}."}, zip.Deflate), "compressed"},
 		{"big endian", zipped(map[string]string{"a/data.pkl": "}.", "a/byteorder": "big"}, zip.Store), "byte order"},
@@ -203,6 +204,7 @@ func zipped(files map[string]string, method uint16) []byte {
 func FuzzParse(f *testing.F) {
 	f.Add(good())
 	f.Add(made("(" + stored("HalfStorage") + "K\x0a" + three + one + "t"))
+	f.Add(old(oldVersion, oldSystem, oldObject, oldKeys, oldBytes))
 	f.Add([]byte("PK\x05\x06" + strings.Repeat("\x00", 18)))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		file, err := Parse(b)
