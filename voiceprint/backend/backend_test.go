@@ -344,7 +344,7 @@ func TestTrainIsCalibratedOnOthers(t *testing.T) {
 	if targets != 240 || best > 0.3 || cost-best > 0.04 {
 		t.Errorf("%d targets, Cllr %.4f, at its least %.4f", targets, cost, best)
 	}
-	if o := p.Operating; o.Targets != 240 || o.Impostors != 120*119-240 || o.Speakers != 40 || o.Policy != voiceprint.DefaultPolicy() {
+	if o := p.Operating; o.Targets != 240 || o.Impostors != 120*119-240 || o.Speakers != 40 || o.Policy != voiceprint.DefaultPolicy() || len(o.Looks) != 5 {
 		t.Errorf("operating points from %+v", o)
 	}
 	if p.Trained != (Trained{"drawn voices", "drawn voices", "2026-01-02"}) {

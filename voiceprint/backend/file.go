@@ -20,8 +20,9 @@ const (
 	maxFile = 16 << 20
 	maxDim  = 1024
 	// maxPoints and maxText bound the rest.
-	maxPoints = 1000
-	maxText   = 4096
+	maxPoints  = 1000
+	maxSeconds = 3600
+	maxText    = 4096
 )
 
 // FileError says where a file of parameters is unusable.
@@ -83,6 +84,7 @@ type (
 		Least         float64    `json:"least_s"`
 		MismatchAfter float64    `json:"mismatch_after_s"`
 		Limit         float64    `json:"limit_s"`
+		Looks         []float64  `json:"looks_s"`
 		Targets       int        `json:"targets"`
 		Impostors     int        `json:"impostors"`
 		Speakers      int        `json:"speakers"`
@@ -110,8 +112,11 @@ func (p *Params) Write(w io.Writer) error {
 		},
 		Operating: operatingDoc{
 			FAR: o.Policy.FAR, Miss: o.Policy.Miss, Least: seconds(o.Policy.Least), MismatchAfter: seconds(o.Policy.MismatchAfter),
-			Limit: seconds(o.Policy.Limit), Targets: o.Targets, Impostors: o.Impostors, Speakers: o.Speakers, Points: []pointDoc{},
+			Limit: seconds(o.Policy.Limit), Targets: o.Targets, Impostors: o.Impostors, Speakers: o.Speakers, Points: []pointDoc{}, Looks: []float64{},
 		},
+	}
+	for _, l := range o.Looks {
+		d.Operating.Looks = append(d.Operating.Looks, seconds(l))
 	}
 	for _, pt := range o.Points {
 		d.Operating.Points = append(d.Operating.Points, pointDoc(pt))
@@ -170,8 +175,8 @@ func (d *document) params() (*Params, error) {
 		{"calibration.shortest_s", c.Shortest}, {"calibration.longest_s", c.Longest},
 		{"operating.least_s", o.Least}, {"operating.mismatch_after_s", o.MismatchAfter}, {"operating.limit_s", o.Limit},
 	} {
-		if !(s.s > 0 && s.s <= 3600) {
-			return nil, &FileError{s.name, fmt.Errorf("%v; lengths of speech lie between 0 and 3600 s", s.s)}
+		if !(s.s > 0 && s.s <= maxSeconds) {
+			return nil, &FileError{s.name, fmt.Errorf("%v; lengths of speech lie between 0 and %v s", s.s, float64(maxSeconds))}
 		}
 	}
 	p := &Params{
@@ -191,8 +196,14 @@ func (d *document) params() (*Params, error) {
 	if !(o.FAR > 0 && o.FAR < 1 && o.Miss > 0 && o.Miss < 1) {
 		return nil, &FileError{"operating", fmt.Errorf("measured for error rates of %v and %v; they lie between 0 and 1", o.FAR, o.Miss)}
 	}
-	if len(o.Points) > maxPoints {
-		return nil, &FileError{"operating.points", fmt.Errorf("%d, at most %d", len(o.Points), maxPoints)}
+	if n := max(len(o.Points), len(o.Looks)); n > maxPoints {
+		return nil, &FileError{"operating", fmt.Errorf("%d points or looks, at most %d", n, maxPoints)}
+	}
+	for i, l := range o.Looks {
+		if !(l > 0 && l <= maxSeconds) || i > 0 && l <= o.Looks[i-1] {
+			return nil, &FileError{"operating.looks_s", fmt.Errorf("%v at place %d; lengths of speech grow, from 0 to %v s", l, i, float64(maxSeconds))}
+		}
+		p.Operating.Looks = append(p.Operating.Looks, duration(l))
 	}
 	for _, pt := range o.Points {
 		p.Operating.Points = append(p.Operating.Points, voiceprint.Operating(pt))

@@ -26,7 +26,7 @@ func small() *Params {
 			Targets: 10, Impostors: 20, Speakers: 5,
 		},
 		Operating: Operating{
-			Policy: voiceprint.DefaultPolicy(), Targets: 30, Impostors: 40, Speakers: 6,
+			Policy: voiceprint.DefaultPolicy(), Looks: []time.Duration{2 * time.Second, 2500 * time.Millisecond}, Targets: 30, Impostors: 40, Speakers: 6,
 			Points: []voiceprint.Operating{{FAR: 0.01, FRR: 0.001, LLR: 3}, {FAR: 0.001, FRR: 0.01, LLR: 6.1}},
 		},
 	}
@@ -99,6 +99,7 @@ var changes = map[string]struct{ old, by, field string }{
 	"order of points":   {`"far": 0.001`, `"far": 0.1`, "operating"},
 	"share of points":   {`"far": 0.001`, `"far": -0.001`, "operating"},
 	"policy":            {`"miss": 0.001`, `"miss": 0`, "operating"},
+	"looks shrink":      {"2.5\n", "1.5\n", "operating.looks_s"},
 	"endless text":      {`another test`, strings.Repeat("x", maxText+1), "trained.calibration"},
 	"too large a point": {`"llr": 6.1`, `"llr": 1e999`, ""},
 	"far too long":      {`another test`, strings.Repeat("x", maxFile), ""},

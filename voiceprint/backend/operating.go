@@ -2,6 +2,7 @@ package backend
 
 import (
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"sort"
@@ -18,6 +19,9 @@ const supporting = 5
 type Operating struct {
 	// Policy is the procedure that was followed: its looks, and when it ends.
 	Policy voiceprint.Policy
+	// Looks is at how much speech there was one: all that the policy lets count, or
+	// some of them, when a little fewer impostors are accepted than with all.
+	Looks []time.Duration
 	// Targets and Impostors are how many calls were played of true callers and of
 	// impostors, by Speakers people. Each impostor of a person counts.
 	Targets, Impostors, Speakers int
@@ -41,7 +45,7 @@ func (e *FARError) Error() string {
 
 // Words says how the thresholds were measured.
 func (o *Operating) Words() string {
-	return fmt.Sprintf("%d calls of true callers and %d of impostors, %d speakers, none of them trained on", o.Targets, o.Impostors, o.Speakers)
+	return fmt.Sprintf("%d calls of true callers and %d of impostors, %d speakers, none of them trained on, looked at up to %d times", o.Targets, o.Impostors, o.Speakers, len(o.Looks))
 }
 
 // Threshold is the point at which at most the given share of impostors is accepted.
@@ -153,8 +157,14 @@ func Operate(paths []Path, policy voiceprint.Policy) (Operating, error) {
 	o := Operating{Policy: policy}
 	var targets, impostors []float64
 	speakers := map[string]bool{}
+	looks := map[time.Duration]bool{}
 	for i := range paths {
 		p := &paths[i]
+		for _, l := range p.Looks {
+			if l.Net >= policy.Least && l.Net <= policy.Limit {
+				looks[l.Net] = true
+			}
+		}
 		speakers[p.Enrolled], speakers[p.Speaker] = true, true
 		if p.Target() {
 			targets = append(targets, p.peak(policy))
@@ -162,6 +172,7 @@ func Operate(paths []Path, policy voiceprint.Policy) (Operating, error) {
 			impostors = append(impostors, p.peak(policy))
 		}
 	}
+	o.Looks = slices.Sorted(maps.Keys(looks))
 	o.Targets, o.Impostors, o.Speakers = len(targets), len(impostors), len(speakers)
 	if o.Impostors < 50*supporting || o.Targets == 0 {
 		return o, &TooLittleError{What: "calls of impostors, with some of true callers,", Have: o.Impostors, Need: 50 * supporting}

@@ -46,7 +46,7 @@ const (
 
 // stretches are how long the parts are that show how one voice varies.
 func stretches() []time.Duration {
-	return []time.Duration{3 * time.Second, 5 * time.Second, 10 * time.Second}
+	return []time.Duration{5 * time.Second, 10 * time.Second}
 }
 
 // Hearing turns utterances into recordings as a model sees them.

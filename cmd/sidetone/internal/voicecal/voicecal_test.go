@@ -118,10 +118,10 @@ func TestTrainAndReport(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r := rs[0]; r.Template == nil || len(r.Looks) != 0 || len(r.Parts) != 6+4+2 || r.Name != us[0].Name {
+	if r := rs[0]; r.Template == nil || len(r.Looks) != 0 || len(r.Parts) != 4+2 || r.Name != us[0].Name {
 		t.Errorf("an enrolment of 20 s: template %v, %d looks, %d parts", r.Template != nil, len(r.Looks), len(r.Parts))
 	}
-	if r := rs[1]; r.Template != nil || len(r.Looks) != 5 || len(r.Parts) != 5+3+1 || r.Looks[4].Net != 15*time.Second {
+	if r := rs[1]; r.Template != nil || len(r.Looks) != 5 || len(r.Parts) != 3+1 || r.Looks[4].Net != 15*time.Second {
 		t.Errorf("a call of 16 s: template %v, %d looks, %d parts", r.Template != nil, len(r.Looks), len(r.Parts))
 	}
 	p, paths, err := backend.Train(backend.Training{Of: network{}.Model(), Recordings: rs, Data: "tests", Folds: 4})
