@@ -121,7 +121,8 @@ func detPlot(all []line) ([]byte, error) {
 	}
 	equal.LineStyle = draw.LineStyle{Color: text(), Width: 0.25}
 	p.Add(equal)
-	p.X.Min, p.X.Max = probit(lowestRate), probit(highestRate)
+	// The last label needs room.
+	p.X.Min, p.X.Max = probit(lowestRate), probit(highestRate)+0.05
 	p.Y.Min, p.Y.Max = p.X.Min, p.X.Max
 	p.X.Tick.Marker, p.Y.Tick.Marker = plot.TickerFunc(detTicks), plot.TickerFunc(detTicks)
 	return finish(p, detHeight)
@@ -157,6 +158,7 @@ func timePlot(y string, all []line) ([]byte, error) {
 		return nil, err
 	}
 	p.X.Min, p.Y.Min, p.Y.Max = 0, 0, 100
+	p.X.Max += 0.5
 	return finish(p, timeHeight)
 }
 
@@ -181,7 +183,7 @@ func bars(t Times, ink int) ([]byte, error) {
 		p.Add(box)
 	}
 	p.X.Min, p.Y.Min = 0, 0
-	p.X.Max = max(timeEnd, p.X.Max)
+	p.X.Max = max(timeEnd, p.X.Max) + 0.5
 	return finish(p, timeHeight)
 }
 

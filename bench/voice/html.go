@@ -25,7 +25,8 @@ type key struct{ Name, Ink string }
 // screens.
 func HTML(w io.Writer, r *Result) error {
 	t, err := template.New("report").Funcs(template.FuncMap{
-		"percent": func(v float64) string { return fmt.Sprintf("%.2f", 100*v) },
+		"percent":  func(v float64) string { return fmt.Sprintf("%.2f", 100*v) },
+		"percent3": func(v float64) string { return fmt.Sprintf("%.3f", 100*v) },
 		"ci": func(f Figure) string {
 			if f.CI == nil {
 				return ""
@@ -65,11 +66,11 @@ func big(r *Result) []Fact {
 		if d.Cut != Pooled {
 			continue
 		}
-		asked := fmt.Sprintf("at FAR %.4g %%", 100*d.FAR)
+		asked := fmt.Sprintf("FAR %.4g %%", 100*d.FAR)
 		out = append(out,
-			Fact{"true callers matched " + asked, fmt.Sprintf("%.1f %%", 100*d.True.Match.Value)},
-			Fact{"impostors matched " + asked, fmt.Sprintf("%.3f %%", 100*d.Impostors.Match.Value)},
-			Fact{"speech to a match " + asked, fmt.Sprintf("%.1f s", d.True.ToMatch.Mean)})
+			Fact{"true callers matched, " + asked, fmt.Sprintf("%.1f %%", 100*d.True.Match.Value)},
+			Fact{"impostors matched, " + asked, fmt.Sprintf("%.3f %%", 100*d.Impostors.Match.Value)},
+			Fact{"speech to a match, " + asked, fmt.Sprintf("%.1f s", d.True.ToMatch.Mean)})
 	}
 	return out
 }

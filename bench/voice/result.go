@@ -2,6 +2,7 @@ package voice
 
 import (
 	"errors"
+	"math"
 	"slices"
 	"time"
 )
@@ -53,7 +54,20 @@ type Row struct {
 	Cllr    float64 `json:"cllr"`
 	MinCllr float64 `json:"min_cllr"`
 	Loss    float64 `json:"loss"`
+	// Fixed is the rates at thresholds that are the same for all: calibrated scores
+	// of 99:1 accept less than one impostor in 99.
+	Fixed []Fixed `json:"fixed"`
 }
+
+// Fixed is the rates if LLRs from a given one on are accepted.
+type Fixed struct {
+	LLR float64 `json:"llr"`
+	FAR float64 `json:"far"`
+	FRR float64 `json:"frr"`
+}
+
+// odds are those that Row.Fixed has the logarithms of.
+func odds() []float64 { return []float64{1, 99, 999} }
 
 // Curve is the DET curve of a row.
 type Curve struct {
@@ -162,6 +176,11 @@ func (b Bootstrap) row(s *Set, name string, seconds float64) Row {
 		EER: f[0], FRR1: f[1], FRR01: f[2], MinDCF: s.MinDCF(0.01), Cllr: s.Cllr(), MinCllr: s.MinCllr(),
 	}
 	r.Loss = r.Cllr - r.MinCllr
+	for _, o := range odds() {
+		x := Fixed{LLR: math.Log(o)}
+		x.FAR, x.FRR = s.At(x.LLR)
+		r.Fixed = append(r.Fixed, x)
+	}
 	return r
 }
 

@@ -6,6 +6,7 @@ import (
 	"encoding/xml"
 	"errors"
 	"io"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -52,7 +53,8 @@ func TestRows(t *testing.T) {
 		if x.Seconds == 5 {
 			got = append(got, x.Cut)
 		}
-		if x.Targets+x.Impostors == 0 || x.EER.CI == nil || x.Loss < 0 || !near(x.Loss, x.Cllr-x.MinCllr) || x.FRR01.Value < x.FRR1.Value {
+		if x.Targets+x.Impostors == 0 || x.EER.CI == nil || x.Loss < 0 || !near(x.Loss, x.Cllr-x.MinCllr) || x.FRR01.Value < x.FRR1.Value ||
+			len(x.Fixed) != 3 || x.Fixed[0].LLR != 0 || x.Fixed[1].FAR > x.Fixed[0].FAR || x.Fixed[2].FRR < x.Fixed[1].FRR || math.Abs(x.Fixed[1].LLR-4.595) > 0.001 {
 			t.Errorf("%+v", x)
 		}
 	}
@@ -151,7 +153,7 @@ func TestHTML(t *testing.T) {
 		t.Fatal(err)
 	}
 	page := b.String()
-	for _, want := range []string{"Trained on &lt;nothing&gt;", "EER at 5 s", "speech to a match at FAR 0.05 %", "prefers-color-scheme", "At 10 s", "found out by then", "0.0123", "not at FAR 0.01 %"} {
+	for _, want := range []string{"Trained on &lt;nothing&gt;", "EER at 5 s", "speech to a match, FAR 0.05 %", "prefers-color-scheme", "At 10 s", "found out by then", "0.0123", "not at FAR 0.01 %"} {
 		if !strings.Contains(page, want) {
 			t.Errorf("no %q in the page", want)
 		}

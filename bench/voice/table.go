@@ -18,7 +18,18 @@ func Table(w io.Writer, r *Result) error {
 	for i := range r.Rows {
 		x := &r.Rows[i]
 		fmt.Fprintf(t, "%s\t%g\t%d\t%d\t%s\t%s\t%s\t%.3f\t%.3f\t%.3f\t\n", x.Cut, x.Seconds, x.Targets, x.Impostors,
-			x.EER.cells(), x.FRR1.cells(), x.FRR01.cells(), x.MinDCF, x.Cllr, x.Loss)
+			x.EER.cells(2), x.FRR1.cells(2), x.FRR01.cells(2), x.MinDCF, x.Cllr, x.Loss)
+	}
+	t.Flush()
+	fmt.Fprintln(b, "\nAt fixed thresholds, in %")
+	t = tabwriter.NewWriter(b, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(t, "trials\tspeech s\tLLR\tFAR\tFRR\t")
+	for i := range r.Rows {
+		for _, x := range r.Rows[i].Fixed {
+			if r.Rows[i].Cut == Pooled {
+				fmt.Fprintf(t, "%s\t%g\t%.1f\t%.3f\t%.2f\t\n", Pooled, r.Rows[i].Seconds, x.LLR, 100*x.FAR, 100*x.FRR)
+			}
+		}
 	}
 	t.Flush()
 	if len(r.Decisions) > 0 {
@@ -28,8 +39,8 @@ func Table(w io.Writer, r *Result) error {
 		for i := range r.Decisions {
 			d := &r.Decisions[i]
 			fmt.Fprintf(t, "%s\t%.4g\t%.1f\t%d\t%s\t%.2f\t%.2f\t%.1f\t%.1f\t%d\t%s\t%.2f\t%.2f\t%.1f\t\n", d.Cut, 100*d.FAR, d.Accept,
-				d.True.Count, d.True.Match.cells(), 100*d.True.Undecided.Value, 100*d.True.Mismatch.Value, d.True.ToMatch.Mean, d.True.ToMatch.P90,
-				d.Impostors.Count, d.Impostors.Match.cells(), 100*d.Impostors.Undecided.Value, 100*d.Impostors.Mismatch.Value, d.Impostors.ToMismatch.Mean)
+				d.True.Count, d.True.Match.cells(2), 100*d.True.Undecided.Value, 100*d.True.Mismatch.Value, d.True.ToMatch.Mean, d.True.ToMatch.P90,
+				d.Impostors.Count, d.Impostors.Match.cells(3), 100*d.Impostors.Undecided.Value, 100*d.Impostors.Mismatch.Value, d.Impostors.ToMismatch.Mean)
 		}
 		t.Flush()
 	}
@@ -55,9 +66,9 @@ func (r *Result) how() string {
 }
 
 // cells are a share in percent and its interval, for two columns.
-func (f Figure) cells() string {
+func (f Figure) cells(digits int) string {
 	if f.CI == nil {
-		return fmt.Sprintf("%.2f\t-", 100*f.Value)
+		return fmt.Sprintf("%.*f\t-", digits, 100*f.Value)
 	}
-	return fmt.Sprintf("%.2f\t%.2f–%.2f", 100*f.Value, 100*f.CI[0], 100*f.CI[1])
+	return fmt.Sprintf("%.*f\t%.*f–%.*f", digits, 100*f.Value, digits, 100*f.CI[0], digits, 100*f.CI[1])
 }

@@ -268,6 +268,7 @@ func (o *benchVoice) describe(r *voice.Result, engine voiceprint.Embedder, param
 	r.Version, r.Engine, r.Model = version, "sidetone "+o.engine, engine.Model().ID
 	if o.cv {
 		r.Folds, r.Calibration = o.folds, "of each fold"
+		r.Engine += fmt.Sprintf(", %d folds", o.folds)
 		r.Trained = "Space, calibration and thresholds trained on the other speakers of the same recordings."
 	} else {
 		r.Model, r.Calibration = params.Space.Model().ID, params.Version()
