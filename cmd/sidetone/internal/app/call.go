@@ -129,7 +129,7 @@ func (c *call) run() {
 	defer c.mu.Unlock()
 	// The call is kept for a while, what heard it is not: it takes far more room
 	// than its record.
-	c.legs, c.session = nil, nil
+	c.legs, c.session, c.hangUp = nil, nil, func(media.End) {}
 	if c.ceded {
 		c.log.Warn("another server goes on with the call")
 		return
