@@ -22,6 +22,7 @@ import (
 	"sidetone/internal/models"
 	"sidetone/voiceprint"
 	"sidetone/voiceprint/backend"
+	"sidetone/voiceprint/embed/ge2e"
 )
 
 // benchVoice is what `sidetone bench voice` was told.
@@ -37,6 +38,7 @@ type benchVoice struct {
 	calls      bool
 	cv         bool
 	folds      int
+	looks      []time.Duration
 	parallel   int
 	bootstrap  voice.Bootstrap
 
@@ -87,7 +89,7 @@ func (o *benchVoice) flags(c *cobra.Command) {
 	}
 	f := c.Flags()
 	f.StringVar(&o.eval, "eval", root, "folder of the evaluation data (SIDETONE_EVAL)")
-	f.StringVar(&o.engine, "engine", "campplus", "what embeds voices: campplus")
+	f.StringVar(&o.engine, "engine", "campplus", "what embeds voices: campplus or ge2e")
 	f.StringVar(&o.params, "params", "", "`file` of parameters; empty: none but those of --cv")
 	f.StringVar(&o.cache, "cache", "", "`file` that keeps raw embeddings for another run, as that of voice train; empty: only for this run")
 	f.StringSliceVar(&o.conditions, "conditions", nil, "lists of trials, such as tel,codec,noise; empty: all")
@@ -97,6 +99,7 @@ func (o *benchVoice) flags(c *cobra.Command) {
 	f.BoolVar(&o.calls, "calls", true, "replay the recordings as calls")
 	f.BoolVar(&o.cv, "cv", true, "train anew without each trial's speakers")
 	f.IntVar(&o.folds, "folds", 12, "into how many parts --cv deals the speakers")
+	f.DurationSliceVar(&o.looks, "looks", nil, "net speech at which --cv looks at the calls that it measures thresholds on; empty: each half second")
 	f.IntVar(&o.parallel, "parallel", runtime.GOMAXPROCS(0), "embeddings and trainings at once")
 	f.IntVar(&o.bootstrap.Rounds, "rounds", 1000, "drawings of speakers that intervals are made of")
 	f.Uint64Var(&o.bootstrap.Seed, "seed", 1, "seed of the drawings")
@@ -195,10 +198,23 @@ func (o *benchVoice) trials() ([]voice.Trial, error) {
 
 // loadVoice loads an embedding engine.
 func loadVoice(store *models.Store, name string) (voiceprint.Embedder, error) {
-	if name != "campplus" {
-		return nil, fmt.Errorf("bench voice: --engine %q: want campplus", name)
+	switch name {
+	case "campplus":
+		return rawVoice(store)
+	case "ge2e":
+		path, err := store.Path("ge2e-speaker", "pretrained.pt")
+		if err != nil {
+			return nil, err
+		}
+		f, err := os.Open(path)
+		if err != nil {
+			return nil, err
+		}
+		defer f.Close()
+		return ge2e.Load(f)
+	default:
+		return nil, fmt.Errorf("bench voice: --engine %q: want campplus or ge2e", name)
 	}
-	return rawVoice(store)
 }
 
 // readParams reads the parameters, and settles whether they are trained anew.
@@ -209,14 +225,9 @@ func (o *benchVoice) readParams(cvAsked bool) (*backend.Params, error) {
 		}
 		return nil, nil
 	}
-	f, err := os.Open(o.params)
+	p, err := voiceParams(o.params)
 	if err != nil {
 		return nil, err
-	}
-	defer f.Close()
-	p, err := backend.Read(f)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", o.params, err)
 	}
 	if !cvAsked {
 		o.cv = false
@@ -231,7 +242,7 @@ func (o *benchVoice) folded(ctx context.Context, engine voiceprint.Embedder, cac
 		return nil, err
 	}
 	h := voicecal.Hearing{
-		Raw: engine, Policy: voiceprint.DefaultPolicy(), Jobs: o.parallel, Cache: cache,
+		Raw: engine, Looks: o.looks, Policy: voiceprint.DefaultPolicy(), Jobs: o.parallel, Cache: cache,
 		Progress: func(n int) { show("recordings to train on", n, len(us)) },
 	}
 	rs, err := h.Hear(ctx, us)
