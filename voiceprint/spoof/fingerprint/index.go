@@ -45,8 +45,15 @@ type Index struct {
 	legs   []leg
 }
 
+// Source is whose speech a print is of.
+type Source struct {
+	// Person is the customer as whom the caller was treated, empty where that is not
+	// known; Call the call.
+	Person, Call string
+}
+
 type leg struct {
-	id       string
+	source   Source
 	from, to int64
 	at       time.Time
 }
@@ -74,10 +81,9 @@ func NewIndex(c IndexConfig) (*Index, error) {
 	return x, nil
 }
 
-// Add keeps a print under a name: that of the call, so that a person's calls can be
-// told from others' and one call never from itself. Of a print longer than the
-// index only the beginning is kept. The print is copied.
-func (x *Index) Add(id string, p Print, now time.Time) {
+// Add keeps the print of a leg whose call is over. Of a print longer than the index
+// only the beginning is kept. The print is copied.
+func (x *Index) Add(source Source, p Print, now time.Time) {
 	p = p[:min(len(p), len(x.ring))]
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -93,7 +99,7 @@ func (x *Index) Add(id string, p Print, now time.Time) {
 		}
 		x.end++
 	}
-	x.legs = append(x.legs, leg{id: id, from: from, to: x.end, at: now})
+	x.legs = append(x.legs, leg{source: source, from: from, to: x.end, at: now})
 	x.forget(now)
 }
 
@@ -118,14 +124,14 @@ func (x *Index) wipe(l leg) {
 	}
 }
 
-// Remove forgets the legs of that name at once and says how many there were. What
+// Remove forgets the legs of such sources at once and says how many there were. What
 // the chains say of them, the order of equal 16 bits, goes as the ring turns.
-func (x *Index) Remove(id string) int {
+func (x *Index) Remove(such func(Source) bool) int {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	n, kept := 0, x.legs[:0]
 	for _, l := range x.legs {
-		if l.id == id {
+		if such(l.source) {
 			x.wipe(l)
 			n++
 			continue
@@ -145,7 +151,7 @@ func (x *Index) Len() int {
 
 // Hit is a leg that was heard before.
 type Hit struct {
-	ID string
+	Source Source
 	// Heard is when it was added.
 	Heard time.Time
 	// Stretch is what it has in common with the new print, A there, B in the leg.
@@ -184,7 +190,7 @@ func (x *Index) Find(p Print, from int, now time.Time) []Hit {
 				}
 				seen[d] = true
 				if s, ok := x.along(p, x.legs[i], d.off); ok {
-					hits = longest(hits, Hit{ID: x.legs[i].id, Heard: x.legs[i].at, Stretch: s})
+					hits = longest(hits, Hit{Source: x.legs[i].source, Heard: x.legs[i].at, Stretch: s})
 				}
 			}
 		}
@@ -195,7 +201,7 @@ func (x *Index) Find(p Print, from int, now time.Time) []Hit {
 
 func longest(hits []Hit, h Hit) []Hit {
 	for i := range hits {
-		if hits[i].ID == h.ID && hits[i].Heard.Equal(h.Heard) {
+		if hits[i].Source == h.Source && hits[i].Heard.Equal(h.Heard) {
 			if h.Length > hits[i].Length {
 				hits[i] = h
 			}

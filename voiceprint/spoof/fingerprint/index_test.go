@@ -23,14 +23,14 @@ func index(t testing.TB, c IndexConfig) *Index {
 func TestIndexFinds(t *testing.T) {
 	x := index(t, IndexConfig{})
 	for i := range uint64(20) {
-		x.Add(fmt.Sprint("call ", i), printOf(t, chatter(i, 8*time.Second)), noon)
+		x.Add(Source{Person: "p", Call: fmt.Sprint("call ", i)}, printOf(t, chatter(i, 8*time.Second)), noon)
 	}
 	for _, i := range []uint64{0, 7, 19} {
 		again := chatter(i, 8*time.Second)[pcm.Samples(3*time.Second):]
 		again = append(chatter(1000, 3*time.Second), noisy(tilted(again), 15)...)
 		p := printOf(t, again)
 		hits := x.Find(p, 0, noon.Add(time.Hour))
-		if len(hits) != 1 || hits[0].ID != fmt.Sprint("call ", i) || hits[0].Length < 2500*time.Millisecond || hits[0].A < 2*time.Second || hits[0].A > 3500*time.Millisecond || (hits[0].A-hits[0].B).Abs() > 4*Step || !hits[0].Heard.Equal(noon) {
+		if len(hits) != 1 || hits[0].Source.Call != fmt.Sprint("call ", i) || hits[0].Length < 2500*time.Millisecond || hits[0].A < 2*time.Second || hits[0].A > 3500*time.Millisecond || (hits[0].A-hits[0].B).Abs() > 4*Step || !hits[0].Heard.Equal(noon) {
 			t.Errorf("call %d again: %+v", i, hits)
 		}
 		// Second by second, as a call goes on, it is found too.
@@ -52,31 +52,31 @@ func TestIndexFinds(t *testing.T) {
 func TestIndexForgets(t *testing.T) {
 	said := printOf(t, chatter(1, 8*time.Second))
 	x := index(t, IndexConfig{Capacity: time.Minute, Keep: time.Hour})
-	x.Add("first", said, noon)
+	x.Add(Source{Person: "p", Call: "first"}, said, noon)
 	if h := x.Find(said, 0, noon.Add(time.Hour)); len(h) != 1 {
 		t.Fatalf("within the hour: %+v", h)
 	}
 	if h := x.Find(said, 0, noon.Add(time.Hour+time.Second)); len(h) != 0 {
 		t.Errorf("after the hour: %+v", h)
 	}
-	if n := x.Remove("first"); n != 1 || x.Len() != 0 {
+	if n := x.Remove(func(s Source) bool { return s.Call == "first" }); n != 1 || x.Len() != 0 {
 		t.Errorf("removed %d, left %d", n, x.Len())
 	}
 	if h := x.Find(said, 0, noon); len(h) != 0 {
 		t.Errorf("removed: %+v", h)
 	}
-	x.Add("second", said, noon)
+	x.Add(Source{Person: "p", Call: "second"}, said, noon)
 	for i := range 7 {
-		x.Add("others", printOf(t, chatter(uint64(10+i), 8*time.Second)), noon)
+		x.Add(Source{Person: "p", Call: "others"}, printOf(t, chatter(uint64(10+i), 8*time.Second)), noon)
 	}
 	if h := x.Find(said, 0, noon); len(h) != 0 || x.Len() != 7 {
 		t.Errorf("overwritten: %+v, %d legs", h, x.Len())
 	}
-	x.Add("late", said, noon.Add(2*time.Hour))
+	x.Add(Source{Person: "p", Call: "late"}, said, noon.Add(2*time.Hour))
 	if x.Len() != 1 {
 		t.Errorf("%d legs after two hours, want the new one", x.Len())
 	}
-	x.Add("long", make(Print, 10000), noon.Add(2*time.Hour))
+	x.Add(Source{Person: "p", Call: "long"}, make(Print, 10000), noon.Add(2*time.Hour))
 	if h := x.Find(said, 0, noon.Add(2*time.Hour)); len(h) != 0 || x.Len() != 1 {
 		t.Errorf("after a leg as long as the index: %+v, %d legs", h, x.Len())
 	}
@@ -102,7 +102,7 @@ func BenchmarkFind(b *testing.B) {
 		for i := range q {
 			q[i] = p[rnd.IntN(len(p))]
 		}
-		x.Add("call", q, noon)
+		x.Add(Source{Person: "p", Call: "call"}, q, noon)
 	}
 	p := printOf(b, chatter(77, 6*time.Second))
 	b.ReportAllocs()
