@@ -29,7 +29,7 @@ const (
 	// Longest is what goes through the network at once: longer speech is cut into
 	// equal stretches, and the embedding is the direction of the sum of theirs.
 	Longest = 60 * time.Second
-	// kept is the longest speech whose scratch is kept for the next: 8 MB.
+	// kept is the longest speech whose scratch is kept for the next: 11 MB.
 	kept = 20 * time.Second
 
 	// level is what speech is brought to, in dB of full scale, and floorBelow how
@@ -198,11 +198,19 @@ func (s *scratch) listen(samples []float32, gain, floor float64) {
 	s.features = resize(s.features, s.frames*bands)
 	s.bank.Features(s.features, s.sound)
 	var mean [bands]float64
-	for i, v := range s.features {
-		mean[i%bands] += float64(v)
+	for t := range s.frames {
+		for b, v := range s.features[t*bands:][:bands] {
+			mean[b] += float64(v)
+		}
 	}
-	for i := range s.features {
-		s.features[i] -= float32(mean[i%bands] / float64(s.frames))
+	for b := range mean {
+		mean[b] /= float64(s.frames)
+	}
+	for t := range s.frames {
+		row := s.features[t*bands:][:bands]
+		for b, m := range mean {
+			row[b] -= float32(m)
+		}
 	}
 }
 

@@ -134,6 +134,9 @@ func TestLongSpeechIsTheSumOfItsParts(t *testing.T) {
 	if c := voiceprint.Cosine(got, want); !(c > 0.99999) {
 		t.Errorf("cosine %v", c)
 	}
+	if len(e.scratch) != 0 {
+		t.Error("the scratch of long speech is kept")
+	}
 }
 
 func TestConcurrentCallsDoNotMeet(t *testing.T) {
