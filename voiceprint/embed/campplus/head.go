@@ -41,25 +41,25 @@ type residual struct {
 	around   *nn.Linear
 }
 
-func (h *headWeights) load(l *loader) {
+func (w *headWeights) load(l *loader) {
 	after := l.norm("head.bn1", channels)
-	w := l.get("head.conv1.weight", channels, 1, 3, 3)
-	after.fold(w)
-	h.first = nn.NewLinear(w, after.shift, channels, 9)
-	for i := range h.blocks {
-		b, name := &h.blocks[i], fmt.Sprintf("head.layer%d.%d.", i/2+1, i%2)
+	first := l.get("head.conv1.weight", channels, 1, 3, 3)
+	after.fold(first)
+	w.first = nn.NewLinear(first, after.shift, channels, 9)
+	for i := range w.blocks {
+		b, name := &w.blocks[i], fmt.Sprintf("head.layer%d.%d.", i/2+1, i%2)
 		step := 2 - i%2
 		b.one = l.conv(name+"conv1", l.norm(name+"bn1", channels), nil, step)
 		var bias []float32
 		if step == 2 {
 			after := l.norm(name+"shortcut.1", channels)
-			w := l.get(name+"shortcut.0.weight", channels, channels, 1, 1)
-			after.fold(w)
-			b.around, bias = nn.NewLinear(w, nil, channels, channels), after.shift
+			around := l.get(name+"shortcut.0.weight", channels, channels, 1, 1)
+			after.fold(around)
+			b.around, bias = nn.NewLinear(around, nil, channels, channels), after.shift
 		}
 		b.two = l.conv(name+"conv2", l.norm(name+"bn2", channels), bias, 1)
 	}
-	h.last = l.conv("head.conv2", l.norm("head.bn2", channels), nil, 2)
+	w.last = l.conv("head.conv2", l.norm("head.bn2", channels), nil, 2)
 }
 
 // conv takes w [32][32][bands][frames] apart by frames; more, which may be nil, is

@@ -29,7 +29,7 @@ type activation struct {
 
 func newActivation(c, f, t int) activation { return activation{c, f, t, make([]float64, c*f*t)} }
 
-func (a activation) at(c, f, t int) *float64 { return &a.v[(c*a.bands+f)*a.frames+t] }
+func (x activation) at(c, f, t int) *float64 { return &x.v[(c*x.bands+f)*x.frames+t] }
 
 // conv is a convolution with zeros around: over bands by stepF, over time by stepT.
 func (n naive) conv(x activation, name string, stepF, stepT, dilation int) activation {

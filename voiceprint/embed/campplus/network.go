@@ -184,13 +184,13 @@ func (n *network) load(tensors map[string]tensor.Tensor) error {
 		}
 		name := fmt.Sprintf("xvector.transit%d.", i+1)
 		b.before = l.norm(name+"nonlinear.batchnorm", in)
-		w, bias := l.get(name+"linear.weight", in/2, in, 1), []float32(nil)
+		through, bias := l.get(name+"linear.weight", in/2, in, 1), []float32(nil)
 		if i == len(n.blocks)-1 {
 			after := l.norm("xvector.out_nonlinear.batchnorm", in/2)
-			after.fold(w)
+			after.fold(through)
 			bias = after.shift
 		}
-		b.transit = nn.NewLinear(w, bias, in/2, in)
+		b.transit = nn.NewLinear(through, bias, in/2, in)
 		in /= 2
 	}
 

@@ -1,7 +1,6 @@
-// Package ge2e embeds voices with the network of Wan et al., Generalized End-to-End
-// Loss for Speaker Verification, 2018, as Resemble AI trained it for Resemblyzer: 256
-// dimensions. It has a fifth of CAM++'s weights and, on the telephone, ten times its
-// error rates: a fallback.
+// Package ge2e embeds voices with the network of Wan et al. (2018; GE2E is its loss)
+// as Resemble AI trained it for Resemblyzer: 256 dimensions. It has a fifth of
+// CAM++'s weights and, on the telephone, ten times its error rates: a fallback.
 package ge2e
 
 import (
