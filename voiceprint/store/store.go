@@ -11,21 +11,25 @@
 // id, and sealed by internal/seal. In the words of ISO/IEC 24745:
 //
 //   - Irreversible: who opens the seal but lacks voice.key has a uniform point of the
-//     sphere, from which nothing follows about the voice. No sound can be made of a
-//     template to begin with, but a vector that passes could be.
+//     sphere, from which nothing follows about the voice. An embedding as it is would
+//     be worth stealing: synthesisers of speech take such as the voice to speak with
+//     (Jia and others, Transfer Learning from Speaker Verification, 2018).
 //   - Unlinkable: two templates of one voice, also two versions of one template, are
 //     turned apart and have a cosine of about 0, so stolen ones tell neither that two
 //     databases know a person nor that two persons of one are the same.
-//   - Revocable: a template that was revoked, and each that was taken from under its
-//     keys, is worth nothing against the one that is made next, from the same voice.
+//   - Revocable: each template is turned anew, so that a stolen one is worth nothing
+//     against the one that replaces it, made of the same voice; NewTransformKey and
+//     Rekey replace all.
 //
-// Encryption alone gives none of these once a seal is open: in a dump of memory, in
-// the hands of who got the keyring but not voice.key. The transform is no one-way
-// function: with keyring, voice.key and the database all is open, and in the
-// program's memory templates are compared as they are. It protects no more than its
-// key is protected. A voice itself cannot be revoked: who has a recording of it can
-// enrol it elsewhere or play it. Watch-list entries share one transform, so that they
-// can be scored as they lie: among them the cosines show to who opens the seals.
+// Encryption alone gives none of these to who got the keyring, which recordings use,
+// too, but not voice.key. The transform is no one-way function: with keyring,
+// voice.key and the database all is open, and in the program's memory templates are
+// compared as they are. What is not turned is only sealed: who a person is, where a
+// template comes from and its quality, and the enrolment audio, which is the voice
+// itself; where that need not outlive a change of the model, do not keep it. A voice
+// cannot be revoked: who has a recording of it can enrol it elsewhere or play it.
+// Watch-list entries share one transform, so that they can be scored as they lie:
+// among them the cosines show to who opens the seals.
 //
 // Decisions name the call, and the records of calls may name the customer: who can
 // read both knows whose decision it was. No decision has an embedding.
