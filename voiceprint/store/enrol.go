@@ -111,11 +111,13 @@ func (s *Store) Enrol(ctx context.Context, by Actor, subject string, e Enrolment
 
 // Activate makes a person's provisional templates ones that are compared with, and
 // says how many there were.
-func (s *Store) Activate(ctx context.Context, by Actor, subject string) (n int64, err error) {
-	err = s.edit(ctx, by, subject, func(tx *store.Tx, p *person) ([]trail.Event, error) {
+func (s *Store) Activate(ctx context.Context, by Actor, subject string) (int64, error) {
+	var n int64
+	err := s.edit(ctx, by, subject, func(tx *store.Tx, p *person) ([]trail.Event, error) {
 		if err := p.permit(s.trail.Now()); err != nil {
 			return nil, err
 		}
+		var err error
 		if n, err = tx.Exec(ctx, `UPDATE voice_templates SET active = TRUE WHERE person = ? AND NOT active`, p.id); err != nil {
 			return nil, err
 		}
@@ -227,12 +229,12 @@ func (s *Store) Adapt(ctx context.Context, by Actor, subject, from string, t voi
 		return "", err
 	}
 	err = s.edit(ctx, by, subject, func(tx *store.Tx, p *person) ([]trail.Event, error) {
-		if err := p.permit(s.trail.Now()); err != nil {
-			return nil, err
+		if perr := p.permit(s.trail.Now()); perr != nil {
+			return nil, perr
 		}
-		old, err := one(ctx, tx, p.id, from)
-		if err != nil {
-			return nil, err
+		old, oerr := one(ctx, tx, p.id, from)
+		if oerr != nil {
+			return nil, oerr
 		}
 		switch {
 		case !old.live:
@@ -241,11 +243,11 @@ func (s *Store) Adapt(ctx context.Context, by Actor, subject, from string, t voi
 			return nil, fmt.Errorf("template %s is %w: %s, not %s", from, voiceprint.ErrModel, old.model, next.model)
 		}
 		next.person, next.origin, next.n, next.active, next.line = p.id, old.origin, old.n+1, old.active, old.line
-		if _, err = tx.Exec(ctx, `UPDATE voice_templates SET live = FALSE WHERE id = ?`, old.id); err != nil {
-			return nil, err
+		if _, xerr := tx.Exec(ctx, `UPDATE voice_templates SET live = FALSE WHERE id = ?`, old.id); xerr != nil {
+			return nil, xerr
 		}
-		if _, err = tx.Exec(ctx, `DELETE FROM voice_templates WHERE origin = ? AND n > 1 AND n <= ?`, old.origin, next.n-int64(s.cfg.Versions)+1); err != nil {
-			return nil, err
+		if _, xerr := tx.Exec(ctx, `DELETE FROM voice_templates WHERE origin = ? AND n > 1 AND n <= ?`, old.origin, next.n-int64(s.cfg.Versions)+1); xerr != nil {
+			return nil, xerr
 		}
 		return []trail.Event{{Action: "voice.adapted", Object: Object(p.id), Detail: map[string]string{
 			"template": next.id, "from": old.id, "version": fmt.Sprint(next.n),

@@ -272,35 +272,43 @@ func TestReembed(t *testing.T) {
 func TestScan(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, url string) {
 		ctx, w := t.Context(), open(t, url)
-		const persons = 205 // more than one step's
+		const persons, each = 13, 16 // more than one step's
+		name := func(i int) string { return fmt.Sprint("person ", i) }
 		for i := range persons {
-			s := fmt.Sprint("person ", i)
-			w.consent(s)
-			v := store.Voice{Template: spoken(uint64(i), "phone").Template}
-			if i == 3 {
-				v.Template.Model = "network/2"
+			w.consent(name(i))
+			voices := make([]store.Voice, each)
+			for k := range voices {
+				voices[k] = store.Voice{Template: spoken(uint64(i*each+k), "phone").Template}
+				if i == 3 {
+					voices[k].Template.Model = "network/2"
+				}
 			}
-			if _, err := w.Enrol(ctx, ann, s, store.Enrolment{Voices: []store.Voice{v}, Provisional: i == 4}); err != nil {
+			if _, err := w.Enrol(ctx, ann, name(i), store.Enrolment{Voices: voices, Provisional: i == 4}); err != nil {
 				t.Fatal(err)
 			}
 		}
-		if err := w.OptOut(ctx, ann, "person 5", store.Consent{}); err != nil {
+		if err := w.OptOut(ctx, ann, name(5), store.Consent{}); err != nil {
 			t.Fatal(err)
 		}
-		found := map[string]int{}
+		found := map[int]int{}
 		err := w.Scan(ctx, ann, model, func(person string, v voiceprint.Template) error {
-			for i := range persons {
+			for i := range persons * each {
 				if same(v.Embedding, uint64(i)) {
-					if id, err := w.Pseudonym(fmt.Sprint("person ", i)); err != nil || id != person {
+					if id, err := w.Pseudonym(name(i / each)); err != nil || id != person {
 						t.Errorf("voice %d is %s, want %s, %v", i, person, id, err)
 					}
-					found[person]++
+					found[i]++
 				}
 			}
 			return nil
 		})
-		if err != nil || len(found) != persons-3 {
+		if err != nil || len(found) != (persons-3)*each {
 			t.Errorf("found %d, %v", len(found), err)
+		}
+		for i, n := range found {
+			if n != 1 || i/each == 3 || i/each == 4 || i/each == 5 {
+				t.Errorf("voice %d is found %d times", i, n)
+			}
 		}
 		enough := errors.New("enough")
 		if err = w.Scan(ctx, ann, model, func(string, voiceprint.Template) error { return enough }); !errors.Is(err, enough) {
@@ -335,4 +343,16 @@ func TestOptOutAgainstEnrolment(t *testing.T) {
 			t.Errorf("left %+v", s)
 		}
 	})
+}
+
+// A call's beginning takes one reading of a person's templates, here two.
+func BenchmarkTemplates(b *testing.B) {
+	w := open(b, storetest.SQLite(b))
+	w.consent(caller)
+	w.enrol(caller, spoken(1, "phone"), spoken(2, "headset"))
+	for b.Loop() {
+		if _, err := w.Templates(b.Context(), ann, caller, model); err != nil {
+			b.Fatal(err)
+		}
+	}
 }

@@ -159,9 +159,9 @@ func (s *Store) reembed(ctx context.Context, by Actor, e voiceprint.Embedder, t 
 		}
 		// The audio goes with the newer one; where it is gone the person was erased, or
 		// another node was faster.
-		n, err := tx.Exec(ctx, `UPDATE voice_audio SET origin = ? WHERE id = ? AND origin = ?`, next.id, audio, t.origin)
-		if err != nil {
-			return nil, err
+		n, uerr := tx.Exec(ctx, `UPDATE voice_audio SET origin = ? WHERE id = ? AND origin = ?`, next.id, audio, t.origin)
+		if uerr != nil {
+			return nil, uerr
 		}
 		if made = n > 0; !made {
 			p.leave = true
