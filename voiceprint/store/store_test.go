@@ -361,3 +361,41 @@ func TestOpenRefuses(t *testing.T) {
 }
 
 var _ trail.Audit = (*diary)(nil)
+
+// The audit log lies in the same database, whose one writer SQLite has.
+func TestWithTheAuditLog(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, url string) {
+		ctx, w := t.Context(), open(t, url)
+		log, err := audit.New(ctx, w.db, audit.Config{Dir: w.dir, Node: "n1"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := store.Open(ctx, store.Config{DB: w.db, Keys: w.keys, KeyDir: w.dir, Audit: log})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err = s.Consent(ctx, ann, caller, said); err != nil {
+			t.Fatal(err)
+		}
+		if _, err = s.Enrol(ctx, ann, caller, store.Enrolment{Voices: []store.Voice{spoken(1, "phone")}}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err = s.Templates(ctx, ann, caller, model); err != nil {
+			t.Fatal(err)
+		}
+		id, err := s.Pseudonym(caller)
+		if err != nil {
+			t.Fatal(err)
+		}
+		entries, err := log.List(ctx, audit.Filter{Action: "voice", Object: store.Object(id)})
+		if err != nil || len(entries) != 3 || entries[0].Action != "voice.read" || entries[2].Action != "voice.consent" || entries[1].Detail["line"] != "phone" {
+			t.Errorf("entries %+v, %v", entries, err)
+		}
+		if r, err := log.Verify(ctx); err != nil || r.Broken != nil {
+			t.Errorf("verified %+v, %v", r, err)
+		}
+		if st, err := s.Stats(ctx); err != nil || st.Unaudited != 0 {
+			t.Errorf("%+v, %v", st, err)
+		}
+	})
+}
