@@ -57,10 +57,13 @@ func (n naive) conv(x activation, name string, stepF, stepT, dilation int) activ
 					src := x.v[(c*x.bands+g)*x.frames:][:x.frames]
 					for k := range kt {
 						weight := w.v[((o*x.channels+c)*kf+i)*kt+k]
-						for t := range row {
-							if u := t*stepT + k*dilation - padT; u >= 0 && u < len(src) {
-								row[t] += weight * src[u]
-							}
+						t := 0
+						for t*stepT+k*dilation < padT {
+							t++
+						}
+						for u := t*stepT + k*dilation - padT; u < len(src) && t < len(row); u += stepT {
+							row[t] += weight * src[u]
+							t++
 						}
 					}
 				}
