@@ -13,7 +13,7 @@ import (
 )
 
 // half is a half-band low-pass: every other sample of it but the middle one is 0.
-func half() (h [48]float64) {
+func half() (h [24]float64) {
 	for k := range h {
 		t := float64(k) + 0.5
 		h[k] = math.Sin(math.Pi*t) / (math.Pi * t) * (0.5 + 0.5*math.Cos(math.Pi*t/float64(len(h))))

@@ -182,10 +182,13 @@ func TestGates(t *testing.T) {
 		{"test1_tel", 0, "", 0, 0},
 		{"test1_codec", 0, "", 0, 0},
 		{"test1_noise", 0, "", 0, 0},
-		{"enrol_tel", 1, "", 0, 0.02},
-		{"test1_tel", 1, "", 0, 0.02},
-		{"test1_codec", 1, "", 0, 0.02},
+		{"enrol_tel", 1, "", 0, 0.03},
+		{"test1_tel", 1, "", 0, 0.03},
+		{"test1_codec", 1, "", 0, 0.03},
 		{"test1_noise", 1, "", 0, 0.1},
+		{"test1_tel 3 s", 0, "", 0, 0.03},
+		{"test1_codec 3 s", 0, "", 0, 0.03},
+		{"test1_noise 3 s", 0, "", 0, 0.03},
 	} {
 		s := &found[c.kind][c.use]
 		n := s.flagged
@@ -212,14 +215,23 @@ func TestMusicOnTheLine(t *testing.T) {
 	const length, part = 24 * time.Second, 8 * pcm.Rate
 	for _, k := range nonspeech.Kinds() {
 		var p []float64
-		dropped, all := 0, 0
-		for seed := uint64(11); seed < 13; seed++ {
+		dropped, all, turned := 0, 0, 0
+		seeds := uint64(2)
+		if k.Name == "music" {
+			seeds = 12
+		}
+		// Others than those that it was fitted to.
+		for seed := uint64(101); seed < 101+seeds; seed++ {
 			x := double(k.Samples(seed, length))
 			for ; len(x) >= part; x = x[part:] {
 				m := newMeter(t)
 				hear(m, x[:part])
-				if v := m.Quality().Music; !math.IsNaN(v) {
-					p = append(p, v)
+				q := m.Quality()
+				if !math.IsNaN(q.Music) {
+					p = append(p, q.Music)
+				}
+				if slices.Contains(DefaultRules().Verification.Reasons(q), voiceprint.Music) {
+					turned++
 				}
 				all += part / pcm.FrameSamples
 				dropped += part/pcm.FrameSamples - int(m.frames)
@@ -229,10 +241,10 @@ func TestMusicOnTheLine(t *testing.T) {
 		if len(p) == 0 {
 			p = []float64{0}
 		}
-		t.Logf("%-20s music %.3f %.3f %.3f, tones %2d %% of the time", k.Name, p[0], p[len(p)/2], p[len(p)-1], 100*dropped/all)
+		t.Logf("%-20s music %.3f %.3f %.3f, turned down %d of %d, tones %2d %% of the time", k.Name, p[0], p[len(p)/2], p[len(p)-1], turned, len(p), 100*dropped/all)
 		switch {
-		case k.Name == "music" && p[len(p)/2] < 0.8:
-			t.Errorf("music is taken for it with %.3f", p[len(p)/2])
+		case k.Name == "music" && 4*turned < 3*len(p):
+			t.Errorf("of %d stretches of music %d are turned down", len(p), turned)
 		case k.Name == "digits" && 100*dropped < 25*all:
 			t.Errorf("of digits %d of %d frames are taken for tones", dropped, all)
 		case strings.Contains(k.Name, "noise") && p[len(p)-1] > 0.3:

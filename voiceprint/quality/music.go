@@ -117,18 +117,20 @@ func vertex(a, b, c float32) float32 {
 // and 2 dB.
 func (b *block) probability() float64 {
 	held, flux := b.held/float64(b.n), max(hum, b.flux/float64(max(1, b.fluxes)))
-	return 1 / (1 + math.Exp(2.4*flux-31*math.Sqrt(held)-2))
+	return 1 / (1 + math.Exp(2.4*flux-31*math.Sqrt(held)-1.5))
 }
 
-// probability is the mean of the blocks'.
+// probability is the mean of the blocks' and of one more that has none: a vowel that
+// is held once in a few seconds is no music yet.
 func (m *music) probability() float64 {
-	n, sum := m.blocks, m.sum
-	if m.block.n >= fewFrames {
-		n++
-		sum += m.block.probability()
+	sum, n := m.sum, float64(m.blocks)
+	if m.block.n > 0 {
+		part := float64(m.block.n) / blockFrames
+		sum += part * m.block.probability()
+		n += part
 	}
-	if n == 0 {
+	if n*blockFrames < fewFrames {
 		return math.NaN()
 	}
-	return sum / float64(n)
+	return sum / (n + 1)
 }

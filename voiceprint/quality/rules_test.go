@@ -24,7 +24,7 @@ func TestReasons(t *testing.T) {
 		"at the limit": {func(q *voiceprint.Quality) { q.SNR, q.Clipped = 12, 0.01 }, nil, nil},
 		"clipped":      {func(q *voiceprint.Quality) { q.Clipped = 0.02 }, []voiceprint.Reason{voiceprint.Clipping}, []voiceprint.Reason{voiceprint.Clipping}},
 		"low":          {func(q *voiceprint.Quality) { q.Level = -45 }, nil, []voiceprint.Reason{voiceprint.Quiet}},
-		"dull":         {func(q *voiceprint.Quality) { q.Edge = 2000 }, []voiceprint.Reason{voiceprint.Narrow}, []voiceprint.Reason{voiceprint.Narrow}},
+		"dull":         {func(q *voiceprint.Quality) { q.Edge = 1750 }, []voiceprint.Reason{voiceprint.Narrow}, []voiceprint.Reason{voiceprint.Narrow}},
 		"a hall":       {func(q *voiceprint.Quality) { q.Reverberation = 1.4 }, []voiceprint.Reason{voiceprint.Reverberant}, []voiceprint.Reason{voiceprint.Reverberant}},
 		"music":        {func(q *voiceprint.Quality) { q.Music = 0.8 }, []voiceprint.Reason{voiceprint.Music}, []voiceprint.Reason{voiceprint.Music}},
 		"two voices":   {func(q *voiceprint.Quality) { q.Unlike = 0.95 }, []voiceprint.Reason{voiceprint.SeveralVoices}, []voiceprint.Reason{voiceprint.SeveralVoices}},
