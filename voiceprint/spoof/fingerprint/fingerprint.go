@@ -53,6 +53,9 @@ const (
 	// back is how many steps apart energies are compared: within neighbouring
 	// windows too little changes to survive a codec.
 	back = 5
+	// still is a mean change of energies, in nats, that speech exceeds: steady tones
+	// are all alike.
+	still = 0.1
 )
 
 // Gap is the word of a moment without speech.
@@ -160,10 +163,16 @@ func (r *Recorder) word() uint32 {
 	}
 	then := &r.energies[(r.steps+1)%(back+1)]
 	var w uint32
+	var moved float32
 	for i := range bits {
-		if (now[i+1]-now[i])-(then[i+1]-then[i]) > 0 {
+		d := (now[i+1] - now[i]) - (then[i+1] - then[i])
+		if d > 0 {
 			w |= 1 << i
 		}
+		moved += max(d, -d)
+	}
+	if moved < bits*still {
+		return Gap
 	}
 	if w == Gap {
 		return 1

@@ -171,6 +171,20 @@ func TestSilenceAndLossHaveNoPrint(t *testing.T) {
 	}
 }
 
+// Tones are the same in every call.
+func TestTonesHaveNoPrint(t *testing.T) {
+	tone := make([]int16, pcm.Samples(4*time.Second))
+	for i := range tone {
+		tone[i] = int16(4000 * (math.Sin(2*math.Pi*440*float64(i)/pcm.Rate) + math.Sin(2*math.Pi*480*float64(i)/pcm.Rate)))
+	}
+	if p := printOf(t, muLaw(t, tone)); p.Speech() > 500*time.Millisecond {
+		t.Errorf("%v of a tone have a print", p.Speech())
+	}
+	if p := printOf(t, chatter(1, 4*time.Second)); p.Speech() < 3*time.Second {
+		t.Errorf("%v of 4 s of speech have a print", p.Speech())
+	}
+}
+
 func TestLimits(t *testing.T) {
 	if _, err := NewRecorder(time.Second); err == nil {
 		t.Error("a limit of 1 s: no error")

@@ -2,6 +2,7 @@ package fingerprint
 
 import (
 	"fmt"
+	"slices"
 	"sort"
 	"sync"
 	"time"
@@ -252,9 +253,12 @@ func (x *Index) along(p Print, l leg, off int64) (Stretch, bool) {
 	if hi-lo < stretch {
 		return Stretch{}, false
 	}
-	b := make(Print, hi-lo)
-	for i := range b {
-		b[i] = x.ring[(int64(lo+i)+off)%int64(len(x.ring))]
+	start, n := int((int64(lo)+off)%int64(len(x.ring))), hi-lo
+	var b Print
+	if start+n <= len(x.ring) {
+		b = x.ring[start : start+n]
+	} else {
+		b = slices.Concat(x.ring[start:], x.ring[:start+n-len(x.ring)])
 	}
 	r := common(p[lo:hi], b)
 	if r.n == 0 {
