@@ -11,7 +11,7 @@ import (
 )
 
 // TestFingerprintTable prints how often what is said again is found, by what it went
-// through and how long it is, and how alike different recordings get, over all pairs
+// through and how long it is, and how alike different recordings get, over pairs
 // of the evaluation data. It takes minutes and is run by
 //
 //	SIDETONE_FINGERPRINT_DIR=folder go test -run TestFingerprintTable -v
@@ -76,7 +76,9 @@ func TestFingerprintTable(t *testing.T) {
 	var same, others []float64
 	for i, a := range list {
 		same = append(same, lowest(enrolled[filepath.Base(a)], tel[filepath.Base(a)]))
-		for _, b := range list[i+1:] {
+		// A third of the pairs is enough.
+		for j := i + 1; j < len(list); j += 3 {
+			b := list[j]
 			others = append(others, lowest(enrolled[filepath.Base(a)], enrolled[filepath.Base(b)]),
 				lowest(enrolled[filepath.Base(a)], tel[filepath.Base(b)]), lowest(tel[filepath.Base(a)], enrolled[filepath.Base(b)]))
 		}
