@@ -61,7 +61,7 @@ func NewFolds(ctx context.Context, t backend.Training, folds, workers int, done 
 	g.SetLimit(max(workers, 1))
 	for n, held := range pairs {
 		g.Go(func() (err error) {
-			if err := ctx.Err(); err != nil {
+			if err = ctx.Err(); err != nil {
 				return err
 			}
 			if params[n], paths[n], err = f.train(t, held); err != nil {

@@ -126,17 +126,17 @@ func Run(ctx context.Context, c Config) (*voice.Result, error) {
 		return nil, err
 	}
 	for _, p := range c.Policies {
-		answered, expected, err := c.replay(ctx, judges, p)
-		if errors.Is(err, errThreshold) {
-			r.Notes = append(r.Notes, err.Error())
+		answered, expected, failed := c.replay(ctx, judges, p)
+		if errors.Is(failed, errThreshold) {
+			r.Notes = append(r.Notes, failed.Error())
 			continue
 		}
-		if err != nil {
-			return nil, err
+		if failed != nil {
+			return nil, failed
 		}
-		d, err := c.Bootstrap.DecisionRows(answered, p.FAR, expected)
-		if err != nil {
-			return nil, err
+		d, failed := c.Bootstrap.DecisionRows(answered, p.FAR, expected)
+		if failed != nil {
+			return nil, failed
 		}
 		r.Decisions = append(r.Decisions, d...)
 	}
@@ -209,9 +209,10 @@ func (c *Config) llr(judges Judges, t *voice.Trial) (float64, error) {
 // have.
 var errThreshold = errors.New("not replayed")
 
-// replay has verifiers hear the calls that the trials' files make. expected is the
+// replay has verifiers hear the calls that the trials' files make. The share is the
 // mean FRR that the parameters promised.
-func (c *Config) replay(ctx context.Context, judges Judges, p voiceprint.Policy) (out []voice.Answered, expected float64, err error) {
+func (c *Config) replay(ctx context.Context, judges Judges, p voiceprint.Policy) ([]voice.Answered, float64, error) {
+	expected := 0.0
 	claims := voice.Claims(c.Trials)
 	byFile := map[string][]int{}
 	var files []string
@@ -231,9 +232,9 @@ func (c *Config) replay(ctx context.Context, judges Judges, p voiceprint.Policy)
 		}
 		byFile[t.Test] = append(byFile[t.Test], i)
 	}
-	out = make([]voice.Answered, len(claims))
+	out := make([]voice.Answered, len(claims))
 	played := counter{of: len(claims), tell: func(n, of int) { c.Progress(fmt.Sprintf("calls at FAR %.4g %%", 100*p.FAR), n, of) }}
-	err = c.Stock.each(ctx, files, func(ctx context.Context, file string) error {
+	err := c.Stock.each(ctx, files, func(ctx context.Context, file string) error {
 		speech, err := c.Stock.Speech(file)
 		if err != nil {
 			return err
