@@ -141,11 +141,11 @@ kept enrolment audio.`,
 	return c
 }
 
-// voiceParams reads parameters of voice verification; a space is kept from a file
-// only.
+// voiceParams reads parameters of voice verification; an empty name means those that
+// the program brings along.
 func voiceParams(name string) (*backend.Params, error) {
 	if name == "" {
-		return nil, errors.New("name the file with the parameters whose space is kept with --from, or estimate a space with --space")
+		return backend.Default()
 	}
 	f, err := os.Open(name)
 	if err != nil {
