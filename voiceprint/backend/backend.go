@@ -2,8 +2,7 @@
 //
 // A Space lays raw embeddings out so that what differs between lines, durations and
 // noises of one voice counts for little: centring and within-class covariance
-// normalisation (Hatch, Kajarekar, Stolcke, Within-Class Covariance Normalization for
-// SVM-based Speaker Recognition, 2006) with shrinkage. A Scorer makes a
+// normalisation (Hatch, Kajarekar and Stolcke, Interspeech 2006) with shrinkage. A Scorer makes a
 // log-likelihood ratio of a cosine and the net speech behind it by logistic
 // regression (Brümmer, du Preez, Application-independent evaluation of speaker
 // detection, 2006), and knows which threshold accepts which share of impostors.

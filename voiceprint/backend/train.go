@@ -256,7 +256,8 @@ func (t *Training) train(s speech) (*Params, error) {
 				return nil, err
 			}
 		}
-		ps, err := t.paths(inner, by, held)
+		var ps []Path
+		ps, err = t.paths(inner, by, held)
 		if err != nil {
 			return nil, err
 		}

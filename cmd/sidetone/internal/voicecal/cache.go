@@ -47,7 +47,7 @@ func (c *Cache) load() error {
 	}
 	head := c.model.ID + "\n"
 	if len(b) == 0 {
-		_, err := c.f.WriteString(head)
+		_, err = c.f.WriteString(head)
 		return err
 	}
 	if !bytes.HasPrefix(b, []byte(head)) {
@@ -71,7 +71,7 @@ func (c *Cache) load() error {
 		c.known[string(rest[2:2+n])] = e
 		at += size
 	}
-	if err := c.f.Truncate(int64(at)); err != nil {
+	if err = c.f.Truncate(int64(at)); err != nil {
 		return err
 	}
 	_, err = c.f.Seek(int64(at), io.SeekStart)

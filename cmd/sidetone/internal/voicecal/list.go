@@ -26,7 +26,8 @@ func Eval(root string, cohort bool) ([]Utterance, error) {
 	}
 	var out []Utterance
 	for _, s := range speakers {
-		files, err := filepath.Glob(filepath.Join(root, "wav", s[0], "*.wav"))
+		var files []string
+		files, err = filepath.Glob(filepath.Join(root, "wav", s[0], "*.wav"))
 		if err != nil {
 			return nil, err
 		}

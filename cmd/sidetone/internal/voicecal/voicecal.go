@@ -192,7 +192,7 @@ func (h Hearing) speech(u Utterance) ([]float32, error) {
 		return nil, err
 	}
 	defer f.Close()
-	if st, err := f.Stat(); err == nil && st.Size() > maxWAV {
+	if st, serr := f.Stat(); serr == nil && st.Size() > maxWAV {
 		return nil, fmt.Errorf("%d bytes, at most %d: cut the recording", st.Size(), int64(maxWAV))
 	}
 	a, err := wav.Decode(f)

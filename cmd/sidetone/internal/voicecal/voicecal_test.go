@@ -332,7 +332,7 @@ func TestAdvise(t *testing.T) {
 	if !errors.Is(err, few) || !strings.Contains(err.Error(), "20 speakers with two recordings each") {
 		t.Error(err)
 	}
-	if other := errors.New("other"); Advise(other) != other {
+	if other := errors.New("other"); Advise(other).Error() != "other" {
 		t.Error("other errors are changed")
 	}
 }
