@@ -17,8 +17,17 @@
 // might be trained that guess at sounds and pitch. Keep and erase prints as
 // templates are kept and erased.
 //
+// Measured by TestFingerprintTable on telephone recordings. Of excerpts of 3, 5 and
+// 10 s through another handset all were found after GSM, AMR 12.2, 5.9 and 4.75,
+// G.729, Speex 8 kbit/s, 5 % loss, 20 dB less and up to 2 % more speed (54 to 160 of
+// 3 s each), 346 of 352 of 3 s and all longer ones in babble or noise at 15 dB, 159 of
+// 160 in white noise at 10 dB. Of 3915 pairs of recordings of different speakers and
+// 88 pairs of one speaker saying other things none was taken for the same: in their
+// most alike two seconds 35 % of the bits differ, one third is the limit. No speaker
+// at hand reads one sentence twice.
+//
 // What it cannot see: new speech in a copied voice, a recording cut into pieces of
-// less than two seconds or played faster or slower by more than about a per cent,
+// less than two seconds or played 4 % faster (6 of 54 excerpts of 3 s were found)
 // and a recording that was never heard here. What it sees and is no attack:
 // announcements and hold music on the caller's line, and the agent's own side coming
 // back as echo, so speech is not to be marked as such while the other side plays a
