@@ -90,6 +90,7 @@ type Link struct {
 type Links struct {
 	config LinksConfig
 	model  voiceprint.Model
+	anchor anchor
 	// calls are in the order of At. voices and means, [voices][Dim], go together.
 	calls  []*heard
 	voices []*voice
@@ -117,7 +118,7 @@ func NewLinks(c LinksConfig) (*Links, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Links{config: c, model: c.Scorer.Info().Model}, nil
+	return &Links{config: c, model: c.Scorer.Info().Model, anchor: newAnchor(c.Scorer)}, nil
 }
 
 // Add takes a call. Where its voice is known to have called for another customer too
@@ -222,7 +223,7 @@ func (l *Links) find(h Heard) (*voice, float64, error) {
 		net += c.Net
 	}
 	llr, err := l.config.Scorer.LLR([]voiceprint.Embedding{l.means[best*dim : (best+1)*dim]}, h.Embedding, min(net, h.Net))
-	if err != nil || llr < Threshold(l.config.FAR, n) {
+	if err != nil || llr < l.anchor.threshold(l.config.FAR, n) {
 		return nil, 0, err
 	}
 	for _, c := range v.calls[max(0, len(v.calls)-asked):] {

@@ -15,8 +15,9 @@ import (
 // when n are made and at most the share far of strangers may be taken for any of the
 // n voices. Each may then err with p = 1-(1-far)^(1/n), and a calibrated ratio of
 // different voices exceeds 1/p with probability p at most, since its mean is 1
-// (Markov's inequality). No trials reach that far out, hence the bound: at 10,000
-// voices and a rate of 1 % p is one in a million and the threshold 13.8 nats.
+// (Markov's inequality). No trials reach that far out, hence a bound: at 10,000 voices
+// and a rate of 1 % p is one in a million and the threshold 13.8 nats. A Searcher takes
+// less where the scorer has measured less.
 func Threshold(far float64, n int) float64 {
 	return -math.Log(-math.Expm1(math.Log1p(-far) / float64(max(n, 1))))
 }
@@ -44,12 +45,39 @@ type Config struct {
 	Top int
 }
 
+// anchor is a measured threshold: at llr the share far of strangers is accepted.
+type anchor struct{ far, llr float64 }
+
+// newAnchor finds the least share that the scorer can vouch for, to a factor of two.
+// Where it can vouch for none the anchor is a certain error at no evidence, from which
+// the bound of Threshold follows.
+func newAnchor(s voiceprint.Scorer) anchor {
+	a := anchor{1, 0}
+	for far := 0.01; far > 1e-7; far /= 2 {
+		o, err := s.Threshold(far)
+		if err != nil {
+			break
+		}
+		a = anchor{far, o.LLR}
+	}
+	return a
+}
+
+// threshold is Threshold, or less where less was measured: beyond what was, errors are
+// taken to fall as calibrated evidence says, by e for each nat. Measured thresholds are
+// of decisions with many looks, and so on the safe side for one.
+func (a anchor) threshold(far float64, n int) float64 {
+	bound := Threshold(far, n)
+	return min(bound, a.llr+max(0, bound+math.Log(a.far)))
+}
+
 // Searcher searches lists. It holds the scratch of one search, so it is not safe for
 // concurrent use: make one for each worker.
 type Searcher struct {
 	scorer voiceprint.Scorer
 	model  voiceprint.Model
 	config Config
+	anchor anchor
 
 	cosines []float32
 	best    []near
@@ -99,7 +127,7 @@ func NewSearcher(c Config) (*Searcher, error) {
 		return nil, fmt.Errorf("watch: a false alarm rate of %v in %d searches, the best %d; the rate lies between 0 and 0.5, the others are at least 1", c.FAR, c.Searches, c.Top)
 	}
 	return &Searcher{
-		scorer: c.Scorer, model: c.Scorer.Info().Model, config: c,
+		scorer: c.Scorer, model: c.Scorer.Info().Model, config: c, anchor: newAnchor(c.Scorer),
 		cosines: make([]float32, block), best: make([]near, 0, c.Top), hits: make([]Hit, 0, c.Top),
 	}, nil
 }
@@ -124,7 +152,7 @@ func (s *Searcher) Search(l *List, e voiceprint.Embedding, net time.Duration, ex
 	if skip >= 0 {
 		out.Voices--
 	}
-	out.Threshold = Threshold(s.config.FAR, out.Voices*s.config.Searches)
+	out.Threshold = s.anchor.threshold(s.config.FAR, out.Voices*s.config.Searches)
 	s.rank(l, e, skip)
 	s.hits = s.hits[:0]
 	for _, b := range s.best {

@@ -82,6 +82,38 @@ func TestThreshold(t *testing.T) {
 	}
 }
 
+// measured scales have thresholds for what was measured only.
+type measured struct {
+	scales
+	least, llr float64
+}
+
+func (m measured) Threshold(far float64) (voiceprint.Operating, error) {
+	if far < m.least {
+		return voiceprint.Operating{}, errors.New("not measured")
+	}
+	return voiceprint.Operating{FAR: far, LLR: m.llr}, nil
+}
+
+// What was measured is carried on from where it ends, and is never above the bound.
+func TestMeasuredThreshold(t *testing.T) {
+	for name, c := range map[string]struct {
+		scorer measured
+		n      int
+		want   float64
+	}{
+		"never measured":     {measured{least: 1}, 1000, Threshold(0.01, 1000)},
+		"measured":           {measured{least: 0.01, llr: 3}, 1, 3},
+		"carried on":         {measured{least: 0.01, llr: 3}, 100, 3 + Threshold(0.01, 100) - math.Log(100)},
+		"above what may be":  {measured{least: 0.01, llr: 30}, 100, Threshold(0.01, 100)},
+		"measured far lower": {measured{least: 0.002, llr: 4}, 1, 4},
+	} {
+		if got := newAnchor(c.scorer).threshold(0.01, c.n); math.Abs(got-c.want) > 1e-9 {
+			t.Errorf("%s: %v, want %v", name, got, c.want)
+		}
+	}
+}
+
 // The kernel's ranking is that of plain cosines, whatever the shape of the list.
 func TestSearchMatchesNaive(t *testing.T) {
 	c := newCrowd(2)

@@ -1,0 +1,8 @@
+// Package voicewatch holds the tests that join enrolment and watch lists with the
+// engine and the back-end that they are used with, on the evaluation data: what lies
+// below voiceprint knows nothing of its siblings.
+//
+//	go test ./cmd/sidetone/internal/voicewatch -v -full
+//
+// takes all speakers and prints the rates; without -full it takes a few.
+package voicewatch
