@@ -18,7 +18,7 @@ import (
 	"sidetone/voiceprint/embed/campplus"
 )
 
-var full = flag.Bool("full", false, "take all speakers and all lines")
+var full = flag.Bool("full", false, "embed all speakers: some three hours of speech")
 
 // person is a speaker of the evaluation data: an enrolment of 20 to 30 s and a call of
 // 15 s on each line, each over a handset of its own. Embeddings are raw.
@@ -60,24 +60,10 @@ func (r *remembering) Embed(x []float32) (voiceprint.Embedding, error) {
 	return e, err
 }
 
-// few people are enough to train a space on the other half of them, which takes 40.
-const few = 52
-
-// lookedFor says who is enrolled and looked for by parameters of the others.
-func lookedFor(i int) bool { return i%2 == 0 && (*full || i < 24) }
-
-func lines() []string {
-	if *full {
-		return []string{"tel", "codec", "noise"}
-	}
-	return []string{"noise"}
-}
+func lines() []string { return []string{"tel", "codec", "noise"} }
 
 func looks() []time.Duration {
-	if *full {
-		return []time.Duration{3 * time.Second, 5 * time.Second, 10 * time.Second, 15 * time.Second}
-	}
-	return []time.Duration{4 * time.Second, 8 * time.Second}
+	return []time.Duration{3 * time.Second, 5 * time.Second, 10 * time.Second, 15 * time.Second}
 }
 
 func load(t *testing.T) *people {
@@ -94,31 +80,21 @@ func load(t *testing.T) *people {
 	}
 	p := &people{engine: &remembering{engine, maphash.MakeSeed(), map[uint64]voiceprint.Embedding{}}}
 	begun := time.Now()
-	for i, row := range table(t, root, "speakers.tsv") {
-		if !*full && i == few {
-			break
-		}
-		p.persons = append(p.persons, p.person(t, root, row[0], row[5], *full || lookedFor(i)))
+	for _, row := range table(t, root, "speakers.tsv") {
+		p.persons = append(p.persons, p.person(t, root, row[0], row[5]))
 		t.Logf("%d speakers after %v", len(p.persons), time.Since(begun).Round(time.Second))
 	}
-	for i, row := range table(t, root, "cohort.tsv") {
-		if *full || i%10 == 0 {
-			p.cohort = append(p.cohort, p.piece(t, read(t, root, "cohort", row[0]+".wav")))
-		}
+	for _, row := range table(t, root, "cohort.tsv") {
+		p.cohort = append(p.cohort, p.piece(t, read(t, root, "cohort", row[0]+".wav")))
 	}
 	return p
 }
 
-func (p *people) person(t *testing.T, root, name, group string, whole bool) *person {
+func (p *people) person(t *testing.T, root, name, group string) *person {
 	t.Helper()
 	out := &person{name: name, group: group, calls: map[string][]backend.Piece{}}
 	out.enrolment = read(t, root, "wav", name, "enrol_tel.wav")
 	const chunk = 10 * voiceprint.Rate
-	if !whole {
-		out.enrolment = out.enrolment[:chunk]
-	} else if !*full {
-		out.enrolment = out.enrolment[:2*chunk]
-	}
 	for at := 0; at+chunk <= len(out.enrolment); at += chunk {
 		out.chunks = append(out.chunks, p.piece(t, out.enrolment[at:at+chunk]))
 	}

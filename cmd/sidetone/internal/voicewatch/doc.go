@@ -2,7 +2,7 @@
 // engine and the back-end that they are used with, on the evaluation data: what lies
 // below voiceprint knows nothing of its siblings.
 //
-//	go test ./cmd/sidetone/internal/voicewatch -v -full
+//	go test ./cmd/sidetone/internal/voicewatch -v -timeout 1h -full
 //
-// takes all speakers and prints the rates; without -full it takes a few.
+// prints the rates; without -full it is skipped.
 package voicewatch
