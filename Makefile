@@ -85,6 +85,11 @@ BENCH_PART    :=
 endif
 BENCH_BASELINE := $(if $(SAVE),--save-baseline,--baseline) bench/testdata/asr-baseline.json
 
+# Of speakers left out of training, without calls: with them it takes an hour of a core.
+.PHONY: bench-voice
+bench-voice: models ## how well voices are told apart, against what was measured before
+	$(BIN) bench voice --calls=false --looks 2s,2500ms,3s,4s,5s,7s,10s,15s $(if $(SAVE),--save-baseline,--baseline) bench/testdata/voice-baseline.json
+
 .PHONY: bench-asr
 bench-asr: models ## recognition beside its peers: speed, accuracy, calls a core (QUICK=1: 10 minutes)
 	$(BIN) bench latency $(BENCH_LATENCY)

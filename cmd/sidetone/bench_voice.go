@@ -90,14 +90,14 @@ func (o *benchVoice) flags(c *cobra.Command) {
 	f := c.Flags()
 	f.StringVar(&o.eval, "eval", root, "folder of the evaluation data (SIDETONE_EVAL)")
 	f.StringVar(&o.engine, "engine", "campplus", "what embeds voices: campplus or ge2e")
-	f.StringVar(&o.params, "params", "", "`file` of parameters; empty: none but those of --cv")
+	f.StringVar(&o.params, "params", "", "`file` of parameters; empty: those of the program")
 	f.StringVar(&o.cache, "cache", "", "`file` that keeps raw embeddings for another run, as that of voice train; empty: only for this run")
 	f.StringSliceVar(&o.conditions, "conditions", nil, "lists of trials, such as tel,codec,noise; empty: all")
 	f.StringSliceVar(&o.durations, "durations", nil, "seconds of speech of the trials, such as 3,5,10,15; empty: all")
 	f.IntVar(&o.limit, "limit", 0, "at most this many speakers, of adults and of children; 0: all")
 	f.StringSliceVar(&o.fars, "far", []string{"1%", "0.1%", "0.05%"}, "shares of impostors that calls may accept")
 	f.BoolVar(&o.calls, "calls", true, "replay the recordings as calls")
-	f.BoolVar(&o.cv, "cv", true, "train anew without each trial's speakers")
+	f.BoolVar(&o.cv, "cv", true, "train anew without each trial's speakers; by default, if the parameters were trained on these recordings")
 	f.IntVar(&o.folds, "folds", 12, "into how many parts --cv deals the speakers")
 	f.DurationSliceVar(&o.looks, "looks", nil, "net speech at which --cv looks at the calls that it measures thresholds on; empty: each half second")
 	f.IntVar(&o.parallel, "parallel", runtime.GOMAXPROCS(0), "embeddings and trainings at once")
@@ -129,7 +129,7 @@ func (o *benchVoice) run(ctx context.Context, w io.Writer, store *models.Store, 
 	if err != nil {
 		return err
 	}
-	params, err := o.readParams(cvAsked)
+	params, err := o.readParams(engine.Model(), cvAsked)
 	if err != nil {
 		return err
 	}
@@ -217,20 +217,24 @@ func loadVoice(store *models.Store, name string) (voiceprint.Embedder, error) {
 	}
 }
 
+// developmentData is how parameters name what `sidetone voice train` made them of.
+const developmentData = "the development half of the shared evaluation data"
+
 // readParams reads the parameters, and settles whether they are trained anew.
-func (o *benchVoice) readParams(cvAsked bool) (*backend.Params, error) {
-	if o.params == "" {
-		if !o.cv {
-			return nil, errors.New("bench voice: --cv=false: then --params is needed")
-		}
-		return nil, nil
-	}
+func (o *benchVoice) readParams(of voiceprint.Model, cvAsked bool) (*backend.Params, error) {
 	p, err := voiceParams(o.params)
 	if err != nil {
 		return nil, err
 	}
+	other := p.Space.Of() != of
 	if !cvAsked {
-		o.cv = false
+		seen := strings.HasPrefix(p.Trained.Space, developmentData) || strings.HasPrefix(p.Trained.Calibration, developmentData)
+		// The held-back half has no cohort.
+		_, err := os.Stat(filepath.Join(o.root(), "cohort.tsv"))
+		o.cv = other && o.params == "" || seen && err == nil
+	}
+	if other && !o.cv {
+		return nil, fmt.Errorf("bench voice: parameters for %s, embeddings %w: %s", p.Space.Of().ID, voiceprint.ErrModel, of.ID)
 	}
 	return p, nil
 }
