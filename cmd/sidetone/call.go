@@ -37,9 +37,11 @@ const (
 // to addresses that are open already.
 type placement struct {
 	server, agent, call string
-	to                  []string
-	codec               string
-	audio               *wav.Audio
+	// customer is who the customer is said to be.
+	customer string
+	to       []string
+	codec    string
+	audio    *wav.Audio
 	// roles and ssrcs choose among the streams of a capture, payloads say what its
 	// dynamic payload types stand for.
 	roles, ssrcs, payloads []string
@@ -99,6 +101,7 @@ payload types stand for is read from SIP in the capture, or said by --codec.`,
 	}
 	f := c.Flags()
 	f.StringVar(&p.server, "server", "", "open the call at the server of this `URL`")
+	f.StringVar(&p.customer, "customer", "", "who the customer is said to be: their voice is compared with what that person enrolled (with --server)")
 	f.StringVar(&p.agent, "agent", "demo", "the agent whose page shows the call (with --server)")
 	f.StringVar(&p.call, "call", "", "the call's `id` (with --server); empty: the server makes one up")
 	f.StringSliceVar(&p.to, "to", nil, "send to these `addresses`, one for each channel: host:port[,host:port]")
@@ -168,7 +171,7 @@ func placeAt(ctx context.Context, p placement, format codec.Format, legs [][]int
 // during opens a call, has its audio sent and ends it, the latter even when ctx
 // is over.
 func (a *callAPI) during(ctx context.Context, p placement, legs []callLeg, out io.Writer, send func(to []string) error) (err error) {
-	opened, err := a.open(ctx, p.agent, p.call, legs)
+	opened, err := a.open(ctx, p, legs)
 	if err != nil {
 		return err
 	}
@@ -292,12 +295,13 @@ type callLeg struct {
 }
 
 // open opens a call with the given legs, one or two.
-func (a *callAPI) open(ctx context.Context, agent, call string, legs []callLeg) (openedCall, error) {
+func (a *callAPI) open(ctx context.Context, p placement, legs []callLeg) (openedCall, error) {
 	body := struct {
-		Call  string    `json:"call,omitempty"`
-		Agent string    `json:"agent"`
-		Legs  []callLeg `json:"legs"`
-	}{Call: call, Agent: agent, Legs: legs}
+		Call     string    `json:"call,omitempty"`
+		Agent    string    `json:"agent"`
+		Customer string    `json:"customer,omitempty"`
+		Legs     []callLeg `json:"legs"`
+	}{Call: p.call, Agent: p.agent, Customer: p.customer, Legs: legs}
 	var reply openedCall
 	b, err := json.Marshal(body)
 	if err != nil {

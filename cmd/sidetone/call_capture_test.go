@@ -227,7 +227,7 @@ func TestReplayIntoServer(t *testing.T) {
 	}
 	cfg.Server.Listen = "127.0.0.1:0"
 	cfg.Media.FirstPort, cfg.Media.LastPort = 0, 0
-	cfg.Storage.Dir, cfg.Access.Required = t.TempDir(), false
+	cfg.Storage.Dir, cfg.Access.Required, cfg.Voice.On = t.TempDir(), false, false
 	a, err := app.New(cfg, "test", slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)

@@ -14,6 +14,7 @@ import (
 	"sidetone/cmd/sidetone/internal/app"
 	"sidetone/cmd/sidetone/internal/config"
 	"sidetone/cmd/sidetone/internal/demo"
+	voicestore "sidetone/voiceprint/store"
 )
 
 // demoAgent is whose page shows the demo call.
@@ -56,6 +57,9 @@ and watch. The server stays up for another call until Ctrl-C.`,
 			}
 			ctx, cancel := context.WithCancel(cmd.Context())
 			defer cancel()
+			if err := enrolDemo(ctx, a, cmd.OutOrStdout()); err != nil {
+				return errors.Join(err, a.Close())
+			}
 			served := make(chan error, 1)
 			go func() { served <- a.Run(ctx) }()
 			played := make(chan error, 1)
@@ -84,6 +88,32 @@ and watch. The server stays up for another call until Ctrl-C.`,
 	return c
 }
 
+// betweenCalls is the time to look at what a call has left on the page.
+const betweenCalls = 5 * time.Second
+
+// enrolDemo enrols the customer of the demo's call.
+func enrolDemo(ctx context.Context, a *app.App, out io.Writer) error {
+	e := a.Enrolling("system:demo")
+	if e == nil {
+		return nil
+	}
+	speech, err := demo.Enrolment()
+	if err != nil {
+		return err
+	}
+	e.Customer, e.Source = demo.Customer, "demo"
+	consent := voicestore.Consent{Text: "demo", Language: "en", Channel: "demo", How: "spoken"}
+	if err = e.Store.Consent(ctx, e.By, e.Customer, consent); err != nil {
+		return err
+	}
+	done, err := e.Enrol(ctx, []app.Speech{{Name: "enrolment", Audio: speech}})
+	if err != nil {
+		return fmt.Errorf("enrolling the demo's customer: %w", err)
+	}
+	_, err = fmt.Fprintf(out, "The customer's voice is enrolled, by %.0f s of speech from another day: watch the badge on the page.\n", done.Report.Net.Seconds())
+	return err
+}
+
 // forTrial lets everybody in, who can only be on this machine.
 func forTrial(cfg *config.Config) error {
 	if !cfg.Server.Local() {
@@ -97,6 +127,10 @@ func forTrial(cfg *config.Config) error {
 // ends.
 func playDemo(ctx context.Context, a *app.App, out io.Writer, wait time.Duration, once bool) error {
 	audio, err := demo.Call()
+	if err != nil {
+		return err
+	}
+	other, err := demo.Stranger()
 	if err != nil {
 		return err
 	}
@@ -120,13 +154,20 @@ func playDemo(ctx context.Context, a *app.App, out io.Writer, wait time.Duration
 		}()
 	}
 	for {
-		if err := placeCall(ctx, placement{server: a.URL(), agent: demoAgent, audio: audio, codec: "PCMU"}, out); err != nil {
+		if err := placeCall(ctx, placement{server: a.URL(), agent: demoAgent, customer: demo.Customer, audio: audio, codec: "PCMU"}, out); err != nil {
 			return err
 		}
 		if once {
 			return nil
 		}
-		say("\nThe call is over; the server stays up for the next one.")
+		say("\nThe next caller gives the same name, in another voice.")
+		if err := sleep(ctx, betweenCalls); err != nil {
+			return err
+		}
+		if err := placeCall(ctx, placement{server: a.URL(), agent: demoAgent, customer: demo.Customer, audio: other, codec: "PCMU"}, out); err != nil {
+			return err
+		}
+		say("\nThe calls are over; the server stays up for the next one.")
 		say("  Your own: sidetone call FILE.wav --server %s --agent %s", a.URL(), demoAgent)
 		if interactive(os.Stdin) {
 			say("  Again:    press Enter.     Stop: Ctrl-C.")

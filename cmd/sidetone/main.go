@@ -51,6 +51,6 @@ No audio leaves the machine.`,
 		SilenceErrors: true,
 		Version:       version,
 	}
-	root.AddCommand(serveCmd(), demoCmd(), callCmd(), doctorCmd(), healthCmd(), backupCmd(), restoreCmd(), modelsCmd(), benchCmd(), configCmd(), usersCmd(), tokensCmd(), callsCmd(), auditCmd(), keysCmd(), voiceCmd())
+	root.AddCommand(serveCmd(), demoCmd(), callCmd(), doctorCmd(), healthCmd(), backupCmd(), restoreCmd(), modelsCmd(), benchCmd(), configCmd(), usersCmd(), tokensCmd(), callsCmd(), auditCmd(), keysCmd(), voiceCmd(), enrollCmd())
 	return root
 }

@@ -22,7 +22,7 @@ func TestPage(t *testing.T) {
 		name string
 		run  func(*testing.T, context.Context)
 	}{
-		{"Call", call}, {"Transcript", transcript}, {"Written", writtenForms}, {"WrittenDark", writtenDark}, {"Pause", pausing}, {"PauseDark", pausingDark}, {"Swap", swapping}, {"Doubt", doubting}, {"DoubtDark", doubtingDark}, {"DoubtChinese", doubtingChinese}, {"Scroll", scroll}, {"Cards", cards}, {"Keys", keys}, {"Mark", mark},
+		{"Call", call}, {"Transcript", transcript}, {"Written", writtenForms}, {"WrittenDark", writtenDark}, {"Pause", pausing}, {"PauseDark", pausingDark}, {"Swap", swapping}, {"Doubt", doubting}, {"DoubtDark", doubtingDark}, {"DoubtChinese", doubtingChinese}, {"Voice", voice}, {"VoiceDark", voiceDark}, {"VoiceChinese", voiceChinese}, {"Scroll", scroll}, {"Cards", cards}, {"Keys", keys}, {"Mark", mark},
 		{"TwoPanes", twoPanes}, {"Search", searching}, {"Reconnect", reconnect}, {"Failover", failover}, {"Away", away}, {"AwayChinese", awayChinese}, {"Elsewhere", elsewhere}, {"Injection", injection}, {"Themes", themes},
 		{"Chinese", chinese}, {"Keyboard", keyboard}, {"Accessible", accessible}, {"Narrow", narrow}, {"Index", index},
 	} {

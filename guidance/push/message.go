@@ -95,6 +95,19 @@ type Leg struct {
 	Doubt string `json:"doubt,omitempty"`
 	// Quality is there once audio has come.
 	Quality *Quality `json:"quality,omitempty"`
+	// Voice is there where the voice is compared with an enrolled one.
+	Voice *Voice `json:"voice,omitempty"`
+}
+
+// Voice says whether the one who speaks is the person who was enrolled. It tells no
+// number: a score invites to weigh what has been weighed.
+type Voice struct {
+	// Outcome is "match", "mismatch" or "inconclusive".
+	Outcome string `json:"outcome"`
+	// Reasons are why it is inconclusive, in the words of voiceprint.Reason.
+	Reasons []string `json:"reasons,omitempty"`
+	// Final says that there is an answer, or that none is to come.
+	Final bool `json:"final,omitempty"`
 }
 
 // Quality is how well a leg's audio arrives.

@@ -28,7 +28,10 @@ func TestMessages(t *testing.T) {
 		Priority: 80, Born: at, Expires: at.Add(2 * time.Minute), Key: "card-replace",
 	}
 	quality := &Quality{Loss: 4.5, Concealed: 3.25, JitterMS: 12.5, Level: -23.5, Clipped: 0.1, Poor: "loss"}
-	legs := []Leg{{"l1", "agent", "sip:maria@bank.example", LegLive, "announced by the API", "“I lost my card”", quality}, {ID: "l2", Role: "customer", State: LegHeld}}
+	legs := []Leg{
+		{"l1", "agent", "sip:maria@bank.example", LegLive, "announced by the API", "“I lost my card”", quality, nil},
+		{ID: "l2", Role: "customer", State: LegHeld, Voice: &Voice{Outcome: "inconclusive", Reasons: []string{"noise"}, Final: true}},
+	}
 	c := Call{"c1", "maria", at, legs, "asked for by maria", AwayFork, "edge-1", 7}
 	u := Utterance{"l2", "customer", 2, 3, false, []Word{{"I", 3900, 4000, nil}, {"lost", 4100, 4400, nil}, {"five", 4500, 4600, &Written{"$5", 2}}, {"dollars", 4600, 4900, nil}}, 1, 3900, 4900}
 	view := cardView{Card: k, State: Live}

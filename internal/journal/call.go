@@ -44,6 +44,8 @@ type Call struct {
 	Gaps   []Continued `json:"gaps,omitempty"`
 	Cards  []Shown     `json:"cards"`
 	Voices []Voice     `json:"voice,omitempty"`
+	// Named is who the customer is said to be; empty where nobody has said.
+	Named string `json:"customer,omitempty"`
 	// Record says that the audio is to be kept; Recording is there once it was.
 	Record    bool       `json:"record,omitempty"`
 	Recording *Recording `json:"recording,omitempty"`
@@ -318,6 +320,8 @@ func (c *Call) apply(e *Event) error {
 		return read(e, c.hear)
 	case CardShown, CardPainted, CardAnswered, CardWithdrawn:
 		return c.applyCard(e)
+	case CustomerNamed:
+		return read(e, func(b *Named) { c.Named = b.Customer })
 	case VoiceDecided:
 		return read(e, func(b *Voice) { c.Voices = append(c.Voices, *b) })
 	case RecordingKept:

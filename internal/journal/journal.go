@@ -55,6 +55,8 @@ const (
 	CardPainted   Kind = "card.painted"
 	CardAnswered  Kind = "card.answered"
 	CardWithdrawn Kind = "card.withdrawn"
+	// CustomerNamed tells who the customer is said to be: Named.
+	CustomerNamed Kind = "customer.named"
 	// VoiceDecided is a decision on who speaks: Voice.
 	VoiceDecided Kind = "voice.decided"
 	// RecordingKept says that the call's audio was kept: Recording.
@@ -224,6 +226,14 @@ type (
 	Withdrawn struct {
 		ID     string `json:"id"`
 		Reason string `json:"reason"`
+	}
+	// Named is the body of CustomerNamed: the last one holds.
+	Named struct {
+		// Customer is what the contact centre calls the customer, such as a number of
+		// its own; empty: nobody knows any more.
+		Customer string `json:"customer"`
+		// By is who says so.
+		By string `json:"by"`
 	}
 	// Voice is the body of VoiceDecided.
 	Voice struct {

@@ -25,6 +25,7 @@ import (
 	"sidetone/internal/journal"
 	"sidetone/internal/needs"
 	"sidetone/internal/store/storetest"
+	"sidetone/internal/wav"
 	"sidetone/media/rtpsend"
 )
 
@@ -134,6 +135,12 @@ func talk(t *testing.T, to []string, from, until time.Duration, impair rtpsend.I
 	if err != nil {
 		t.Fatal(err)
 	}
+	return speak(t, audio, to, from, until, impair)
+}
+
+// speak is talk of any call.
+func speak(t *testing.T, audio *wav.Audio, to []string, from, until time.Duration, impair rtpsend.Impairment) (wait func(), stop context.CancelFunc) {
+	t.Helper()
 	cfg := rtpsend.Config{Impair: impair}
 	for i, addr := range to {
 		conn, err := net.Dial("udp", addr)

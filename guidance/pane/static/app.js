@@ -225,6 +225,7 @@ function state() {
   doubt(call && !call.ended && !call.settled ? call : null);
   arrange($("legs"), []);
   if (call && !call.ended) $("legs").append(...call.legs.map((l) => chip(call.away && l.state === "live" ? { ...l, state: "waiting" } : l)));
+  voice(call && !call.ended ? call : null);
   $("over").hidden = !call?.ended;
   $("over").textContent = call?.ended ? verdictOf(call) : "";
   connection();
@@ -246,6 +247,23 @@ function chip(l) {
     title: title.filter(Boolean).join("\n"),
   }, el("span", { class: "dot", "aria-hidden": "true" }), t(role), el("span", { class: "leg-state" }, text),
   poor ? el("span", { class: "poor" }, poor) : "");
+}
+
+// voice shows whether the customer is who was enrolled: three states, no number. It
+// is written only when it changes, so that it is read out once.
+const signs = { match: "✓", mismatch: "✕", inconclusive: "?", listening: "…" };
+
+function voice(call) {
+  const v = call?.legs.find((l) => l.role === "customer" && l.voice && l.state !== "ended")?.voice;
+  const name = !v ? "" : !v.final && v.outcome === "inconclusive" ? "listening" : has("voice_" + v.outcome) ? v.outcome : "inconclusive";
+  $("voice").hidden = !name;
+  if (!name) return;
+  const why = (v.reasons ?? []).filter((r) => has("reason_" + r)).map((r) => t("reason_" + r)).join(t("listComma"));
+  const text = name === "inconclusive" && why ? t("voiceWhy", { state: t("voice_" + name), why }) : t("voice_" + name);
+  $("voice").dataset.outcome = name;
+  $("voice").title = `${text}\n${t("voiceHelp_" + name)}`;
+  $("voice-sign").textContent = signs[name];
+  if ($("voice-text").textContent !== text) $("voice-text").textContent = text;
 }
 
 // doubt suggests a swap where what is said speaks against the roles. The words

@@ -44,6 +44,9 @@ type callRequest struct {
 	Trace bool `json:"trace"`
 	// parent is the request's traceparent header.
 	parent string
+	// Customer is who the customer is said to be, such as a number in the bank's own
+	// books: the voice is compared with what that person enrolled.
+	Customer string `json:"customer"`
 	// Record is whether the audio shall be kept; left out: as configured.
 	Record *bool `json:"record"`
 }
@@ -113,6 +116,9 @@ func decodeCall(r io.Reader) (callRequest, error) {
 		return q, badRequest(hint, "the body goes on after the call's JSON")
 	}
 	if err := checkName("call", q.Call, true); err != nil {
+		return q, err
+	}
+	if err := checkCustomer(q.Customer); err != nil {
 		return q, err
 	}
 	if err := checkName("agent", q.Agent, false); err != nil {
@@ -234,6 +240,7 @@ func (a *App) routes() http.Handler {
 		}
 		return nil
 	}))
+	mux.HandleFunc("POST /v1/calls/{call}/customer", a.putCustomer())
 	mux.HandleFunc("POST /v1/calls/{call}/role", a.command(func(c *call, q command) error {
 		role, ok := media.ParseRole(q.Role)
 		if !ok || q.Role == "" {
@@ -244,6 +251,7 @@ func (a *App) routes() http.Handler {
 		}
 		return nil
 	}))
+	a.voiceRoutes(mux)
 	a.operationRoutes(mux)
 	a.drainRoutes(mux)
 	mux.HandleFunc("GET /v1/recognition", func(w http.ResponseWriter, _ *http.Request) {
@@ -313,6 +321,8 @@ type command struct {
 	Reason string `json:"reason"`
 	Leg    string `json:"leg"`
 	Role   string `json:"role"`
+	// Customer is who the customer is said to be.
+	Customer string `json:"customer"`
 }
 
 // maxReason bounds a reason, in bytes.

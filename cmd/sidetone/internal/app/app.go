@@ -64,6 +64,8 @@ type App struct {
 	tracer  *trace.Tracer
 	about   about
 	readers readers
+	// voices compares callers' voices; nil: none is compared.
+	voices *voiceKit
 	// storage is what is kept; it opens first and closes last.
 	storage *storage
 }
@@ -120,6 +122,12 @@ func (a *App) build(cfg config.Config, engine maker) error {
 		return err
 	}
 	e.recogniser = a.recogniser
+	if a.voices, err = openVoices(context.Background(), &cfg, a.storage, store, e.vad, a.log); err != nil {
+		return err
+	}
+	if a.voices != nil {
+		e.ear, e.comparisons = a.voices.ear, a.voices
+	}
 	a.admission = newAdmission(a.metrics, a.log)
 	a.admission.watchLoad(a.recogniser)
 	a.admission.watchJournal(a.storage.journal.Health)
@@ -314,6 +322,7 @@ func (a *App) Close() error {
 	if a.guard != nil {
 		a.guard.Close()
 	}
+	a.voices.close()
 	if a.storage != nil {
 		errs = append(errs, a.storage.close(limit))
 	}

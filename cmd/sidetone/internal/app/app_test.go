@@ -89,6 +89,8 @@ func built(t *testing.T, engine maker, edit func(*config.Config)) *running {
 	cfg.Media.FirstPort, cfg.Media.LastPort = 0, 0
 	cfg.Storage.Dir = t.TempDir()
 	cfg.Access.Required = false
+	// Most tests are about something else, and the model takes its time.
+	cfg.Voice.On = false
 	if edit != nil {
 		edit(&cfg)
 	}
@@ -209,7 +211,7 @@ func TestFailedStartLeavesNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cfg.Server.Listen = strings.TrimPrefix(r.URL(), "http://")
+	cfg.Server.Listen, cfg.Voice.On = strings.TrimPrefix(r.URL(), "http://"), false
 	if _, err := New(cfg, "test", slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), "server.listen") {
 		t.Errorf("a taken port: %v, want an error about server.listen", err)
 	}

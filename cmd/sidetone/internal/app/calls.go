@@ -15,6 +15,7 @@ import (
 	"sidetone/asr/vad"
 	"sidetone/cmd/sidetone/internal/config"
 	"sidetone/cmd/sidetone/internal/trace"
+	"sidetone/cmd/sidetone/internal/voices"
 	"sidetone/guidance"
 	"sidetone/guidance/push"
 	"sidetone/internal/journal"
@@ -48,6 +49,10 @@ type env struct {
 	tracer *trace.Tracer
 	// recordings keeps the audio of calls; nil: none is kept.
 	recordings *recordings
+	// ear hears whose voices the legs carry, comparisons keeps what was decided; nil:
+	// nobody does.
+	ear         *voices.Ear
+	comparisons comparisons
 }
 
 // calls holds the running calls and the last ended ones. It is the media.Host
@@ -240,6 +245,9 @@ func (cs *calls) open(q callRequest, base string) (callReply, error) {
 		c.wait(cs.ctx)
 		cs.leave(c)
 		return callReply{}, err
+	}
+	if q.Customer != "" {
+		c.nameCustomer(q.Customer, "POST /v1/calls")
 	}
 	sinks := make([]media.LegSink, len(q.Legs))
 	specs := make([]rtpfork.LegSpec, len(q.Legs))

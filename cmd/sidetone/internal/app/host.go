@@ -47,6 +47,8 @@ func (c *call) AddLeg(info media.Leg) (media.LegSink, error) {
 		}
 		return nil, err
 	}
+	c.hearVoice(l)
+	c.expectVoices()
 	c.workers.Go(func() { l.work(c.ctx) })
 	return l, nil
 }
@@ -132,6 +134,7 @@ func (c *call) decide() {
 	for _, l := range running {
 		c.describe(l)
 	}
+	c.expectVoices()
 }
 
 // running finds the leg of that name that has not ended. The caller holds mu.
@@ -204,7 +207,7 @@ func (l *leg) pushed() push.Leg {
 	info := l.info.Load()
 	return push.Leg{
 		ID: l.id, Role: info.Role.String(), RoleReason: info.RoleReason, Identity: info.Identity, State: l.state,
-		Quality: l.quality, Doubt: l.doubt,
+		Quality: l.quality, Doubt: l.doubt, Voice: l.verdictVoice,
 	}
 }
 

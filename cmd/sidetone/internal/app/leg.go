@@ -10,6 +10,7 @@ import (
 	"sidetone/asr/text"
 	"sidetone/asr/vad"
 	"sidetone/asr/written"
+	"sidetone/cmd/sidetone/internal/voices"
 	"sidetone/guidance"
 	"sidetone/guidance/push"
 	"sidetone/guidance/speaker"
@@ -53,6 +54,13 @@ type leg struct {
 	doubt    string
 	state    push.LegState
 	quality  *push.Quality
+	// voice hears whose voice it is; nil: nobody does. expected is who it should be,
+	// nil before that was asked; looks are the scores since then, and verdictVoice is
+	// what the pane shows of it. The last three are guarded by call.mu.
+	voice        *voices.Leg
+	expected     *string
+	looks        []look
+	verdictVoice *push.Voice
 	// stats is how the leg fares while it runs, base how many utterances its name
 	// has had before. Both are guarded by call.mu.
 	stats *journal.LegStats
@@ -162,6 +170,9 @@ func (l *leg) log() *slog.Logger { return l.call.log.With("leg", l.id) }
 // are known.
 func (l *leg) work(ctx context.Context) {
 	defer func() {
+		if l.voice != nil {
+			l.voice.End()
+		}
 		if err := l.stream.Close(); err != nil {
 			l.log().Error("closing the recogniser's stream", "error", err)
 		}
@@ -171,7 +182,11 @@ func (l *leg) work(ctx context.Context) {
 	var f pcm.Frame
 	for l.queue.Pop(ctx, &f) {
 		l.heard = f.End()
-		hs, err := l.stream.Accept(&f, l.detector.Accept(&f))
+		edges := l.detector.Accept(&f)
+		if l.voice != nil {
+			l.voice.Frame(&f, l.detector.Probability() >= voices.SpeechProb)
+		}
+		hs, err := l.stream.Accept(&f, edges)
 		l.hear(hs, true)
 		if err != nil {
 			l.log().Error("recognition failed; the leg is no longer transcribed", "error", err)

@@ -33,6 +33,8 @@ type metrics struct {
 	refused       *prometheus.CounterVec
 	guidanceError prometheus.Counter
 	failovers     *prometheus.CounterVec
+	voices        *prometheus.CounterVec
+	voiceTook     prometheus.Histogram
 	// How legs fared, one observation for each that is over.
 	legLoss, legConcealed, legJitter, legLevel, legSkew, legClipped prometheus.Histogram
 }
@@ -57,6 +59,8 @@ func newMetrics() *metrics {
 		cardActions:   counter("card_actions_total", "What agents did with cards.", "action"),
 		cardLatency:   histogram("card_latency_seconds", "From the end of the triggering word to the painted card."),
 		refused:       counter("calls_refused_total", "Calls refused, by who brought them and by cause.", "source", "cause"),
+		voices:        counter("voice_decisions_total", "Decisions on whose voice a leg carries, by outcome.", "outcome"),
+		voiceTook:     histogram("voice_decision_seconds", "From the first speech to a match or a mismatch."),
 		guidanceError: prometheus.NewCounter(prometheus.CounterOpts{Name: "sidetone_guidance_errors_total", Help: "Errors of guidance, such as a missing element."}),
 		failovers:     counter("asr_failovers_total", "Changes of a leg's engine: to the fallback and back to the primary.", "to"),
 	}
@@ -70,7 +74,7 @@ func newMetrics() *metrics {
 	m.legSkew = of("clock_skew_ppm", "How much faster a sender's clock runs, where it is known.", -1000, -200, -100, -50, -20, 0, 20, 50, 100, 200, 1000)
 	m.legClipped = of("clipped_ratio", "Samples of a leg that were cut off at full scale, as a share.", 0.0001, 0.001, 0.005, 0.01, 0.05, 0.1)
 	m.registry.MustRegister(m.legLoss, m.legConcealed, m.legJitter, m.legLevel, m.legSkew, m.legClipped)
-	m.registry.MustRegister(m.running, m.calls, m.packets, m.frames, m.hypotheses, m.finalLag, m.wordLag,
+	m.registry.MustRegister(m.voices, m.voiceTook, m.running, m.calls, m.packets, m.frames, m.hypotheses, m.finalLag, m.wordLag,
 		m.cards, m.cardActions, m.cardLatency, m.refused, m.guidanceError, m.failovers,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m

@@ -67,6 +67,9 @@ func newAbout(version string, used []string, manifest []models.Model) about {
 // usedModels are those that the configuration asks for.
 func usedModels(c *config.Config) []string {
 	used := []string{"silero-vad"}
+	if c.Voice.On {
+		used = append(used, config.VoiceModel)
+	}
 	if c.Recognition.Uses(config.Whisper) {
 		used = append(used, c.Recognition.Model)
 		if f := c.Recognition.FinalsModel; f != "" && f != c.Recognition.Model {

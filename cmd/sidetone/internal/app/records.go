@@ -287,6 +287,11 @@ func (a *App) erase(ctx context.Context, q *eraseRequest) ([]string, error) {
 			return nil, &apiError{Status: http.StatusConflict, Text: fmt.Sprintf("call %q is running", c.Call), Hint: "end it first, or wait for its end"}
 		}
 	}
+	if a.voices != nil {
+		if err := a.voices.erase(ctx, q.Customer, keys); err != nil {
+			return nil, err
+		}
+	}
 	if err := a.storage.erase(ctx, keys); err != nil {
 		return nil, err
 	}

@@ -404,6 +404,7 @@ func TestCapacityIsJudged(t *testing.T) {
 func TestWholeReport(t *testing.T) {
 	needs.Model(t, "whisper-tiny.en", "model.bin")
 	needs.Model(t, "silero-vad", "silero_vad_16k.safetensors")
+	needs.Model(t, "campplus-speaker", "campplus_cn_en_common.pt")
 	c := installation(t)
 	c.Measure = 4 * time.Second
 	told := 0
@@ -431,7 +432,7 @@ func TestWholeReport(t *testing.T) {
 		t.Errorf("%v, %+v", err, back)
 	}
 	c.Config.Models.Store, c.Config.Doctor.NTP = t.TempDir(), "127.0.0.1:1"
-	if got := found(t, c, modelFiles); strings.Count(got, "problem: ") != 2 || !strings.Contains(got, "models pull") {
+	if got := found(t, c, modelFiles); strings.Count(got, "problem: ") != 3 || !strings.Contains(got, "models pull") {
 		t.Error(got)
 	}
 	if got := found(t, c, capacity); !strings.Contains(got, "problem: the models cannot be loaded") {

@@ -69,6 +69,9 @@ func (c *Config) store() (*models.Store, error) {
 // used are the models that the configuration asks for.
 func (c *Config) used() []string {
 	used := []string{"silero-vad"}
+	if c.Config.Voice.On {
+		used = append(used, config.VoiceModel)
+	}
 	if r := &c.Config.Recognition; r.Uses(config.Whisper) {
 		used = append(used, r.Model)
 		if r.FinalsModel != "" && r.FinalsModel != r.Model {

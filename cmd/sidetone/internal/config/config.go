@@ -39,6 +39,7 @@ type Config struct {
 	Tracing     Tracing     `yaml:"tracing"`
 	Doctor      Doctor      `yaml:"doctor"`
 	Recording   Recording   `yaml:"recording"`
+	Voice       Voice       `yaml:"voice"`
 	Log         Log         `yaml:"log"`
 }
 
@@ -190,6 +191,7 @@ func (c *Config) Validate() error {
 	}
 	c.Recognition.validate(bad)
 	c.Recording.validate(bad)
+	c.Voice.validate(bad)
 	c.validateOperation(bad)
 	if _, err := c.Log.level(); err != nil {
 		bad("log.level", "%v", err)

@@ -19,10 +19,14 @@ import (
 	"sidetone/media"
 )
 
-// Both files are made by make/synth.py.
+// All files are made by make/synth.py.
 var (
 	//go:embed demo.wav.gz
 	recording []byte
+	//go:embed stranger.wav.gz
+	stranger []byte
+	//go:embed enrolment.wav.gz
+	enrolment []byte
 	//go:embed script.yaml
 	script []byte
 )
@@ -38,6 +42,9 @@ const (
 const (
 	agentNoise    = -66.0
 	customerNoise = -60.0
+	// The stranger calls from a car, the customer enrolled at home.
+	strangerNoise  = -56.0
+	enrolmentNoise = -64.0
 )
 
 // Script is what is said in the call, and what Sidetone should make of it.
@@ -101,22 +108,39 @@ func ReadScript() (Script, error) {
 	return s, nil
 }
 
+// Customer is what the bank calls the customer, whose voice Enrolment is.
+const Customer = "LB-40172"
+
 // Call decodes the call: 8 kHz, the agent on AgentChannel, the customer on
 // CustomerChannel. The caller owns what is returned; it is the same every time.
-func Call() (*wav.Audio, error) {
-	z, err := gzip.NewReader(bytes.NewReader(recording))
+func Call() (*wav.Audio, error) { return decode("call", recording, agentNoise, customerNoise) }
+
+// Stranger decodes a second call, in which somebody with another voice gives the
+// customer's name; the channels are those of Call.
+func Stranger() (*wav.Audio, error) {
+	return decode("call of the stranger", stranger, agentNoise, strangerNoise)
+}
+
+// Enrolment decodes what the customer said to enrol, about half a minute on one
+// channel: another day, another line and other words than in the call.
+func Enrolment() (*wav.Audio, error) { return decode("enrolment", enrolment, enrolmentNoise) }
+
+// decode decodes audio with one channel for each noise.
+func decode(name string, packed []byte, noise ...float64) (*wav.Audio, error) {
+	z, err := gzip.NewReader(bytes.NewReader(packed))
 	if err != nil {
-		return nil, fmt.Errorf("demo call: %w", err)
+		return nil, fmt.Errorf("demo %s: %w", name, err)
 	}
 	a, err := wav.Decode(z)
 	if err != nil {
-		return nil, fmt.Errorf("demo call: %w", err)
+		return nil, fmt.Errorf("demo %s: %w", name, err)
 	}
-	if len(a.Channels) != 2 {
-		return nil, fmt.Errorf("demo call: %d channels, expected agent and customer", len(a.Channels))
+	if len(a.Channels) != len(noise) {
+		return nil, fmt.Errorf("demo %s: %d channels, expected %d", name, len(a.Channels), len(noise))
 	}
-	addNoise(a.Channels[AgentChannel], agentNoise, 1)
-	addNoise(a.Channels[CustomerChannel], customerNoise, 2)
+	for i, db := range noise {
+		addNoise(a.Channels[i], db, uint64(i+1))
+	}
 	return a, nil
 }
 

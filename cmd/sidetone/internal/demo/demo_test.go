@@ -249,3 +249,27 @@ func TestTheCallHoldsWhatABankMayNotForget(t *testing.T) {
 		}
 	}
 }
+
+// Whoever hears the customer's voice needs enough of it, and a stranger's as well.
+func TestVoicesOfTheDemo(t *testing.T) {
+	for name, c := range map[string]struct {
+		read        func() (*wav.Audio, error)
+		channels    int
+		least, most time.Duration
+	}{
+		"stranger":  {Stranger, 2, 25 * time.Second, 60 * time.Second},
+		"enrolment": {Enrolment, 1, 25 * time.Second, 60 * time.Second},
+	} {
+		a, err := c.read()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if a.Rate != 8000 || len(a.Channels) != c.channels || a.Duration() < c.least || a.Duration() > c.most {
+			t.Errorf("%s: %d Hz, %d channels, %v", name, a.Rate, len(a.Channels), a.Duration())
+		}
+		voice := a.Channels[len(a.Channels)-1]
+		if l := level(voice); l < -35 || l > -20 {
+			t.Errorf("%s: level %.1f dBFS", name, l)
+		}
+	}
+}

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
-"""Makes the demo call: ../demo.wav.gz and ../script.yaml from call.yaml.
+"""Makes the demo's sound: from call.yaml ../demo.wav.gz and ../script.yaml, from
+stranger.yaml ../stranger.wav.gz and from enrolment.yaml ../enrolment.wav.gz.
 
-    python synth.py PACKAGES
+    python synth.py PACKAGES [call|stranger|enrolment ...]
 
 PACKAGES is the folder that holds the packages which README.md names. The
 speech is Kokoro-82M's, the pronunciations are misaki's dictionaries'; what
@@ -197,9 +198,19 @@ def render(call, speaker):
         yield turn, " ".join(p.strip() for p in pieces(turn)[::2]), telephone(audio), spoken
 
 
-def main(folder):
-    call = yaml.safe_load((HERE / "call.yaml").read_text("utf-8"))
-    speaker = Speaker(Packages(folder), call.get("pronounce", {}))
+SOUNDS = {"call": "demo", "stranger": "stranger", "enrolment": "enrolment"}
+
+
+def main(folder, names):
+    pronounce = yaml.safe_load((HERE / "call.yaml").read_text("utf-8"))["pronounce"]
+    speaker = Speaker(Packages(folder), pronounce)
+    for name in names or SOUNDS:
+        make(name, speaker)
+
+
+def make(name, speaker):
+    call = yaml.safe_load((HERE / f"{name}.yaml").read_text("utf-8"))
+    roles = [role for role in ROLES if role in call["legs"]]
     for turn in call["turns"]:  # all the words first: speaking takes minutes
         for piece in pieces(turn)[::2]:
             speaker.phonemes(piece)
@@ -212,22 +223,24 @@ def main(folder):
         else:
             start = latest + turn.get("gap", 0) * LINE_HZ // 1000
         end = start + spoken
-        clips.append((ROLES.index(turn["role"]), start, audio))
+        clips.append((roles.index(turn["role"]), start, audio))
         entry = {"role": turn["role"], "start_ms": start * 1000 // LINE_HZ, "end_ms": -(-end * 1000 // LINE_HZ), "text": text}
         if "cues" in turn:
             entry["cues"] = turn["cues"]
         script.append(entry)
         previous, latest = start, max(latest, end)
 
-    legs = np.zeros((latest + TAIL_MS * LINE_HZ // 1000, len(ROLES)))
+    legs = np.zeros((latest + TAIL_MS * LINE_HZ // 1000, len(roles)))
     for channel, start, audio in clips:
         legs[start : start + len(audio), channel] += audio
     data = mulaw(legs).tobytes()
-    fmt = struct.pack("<HHIIHHH", 7, len(ROLES), LINE_HZ, LINE_HZ * len(ROLES), len(ROLES), 8, 0)
+    fmt = struct.pack("<HHIIHHH", 7, len(roles), LINE_HZ, LINE_HZ * len(roles), len(roles), 8, 0)
     fact = struct.pack("<I", len(legs))
     body = b"WAVE" + b"".join(k + struct.pack("<I", len(v)) + v for k, v in ((b"fmt ", fmt), (b"fact", fact), (b"data", data)))
     wav = b"RIFF" + struct.pack("<I", len(body)) + body
-    (HERE.parent / "demo.wav.gz").write_bytes(gzip.compress(wav, 9, mtime=0))
+    (HERE.parent / f"{SOUNDS[name]}.wav.gz").write_bytes(gzip.compress(wav, 9, mtime=0))
+    if name != "call":
+        return
 
     head = "# Made by make/synth.py from make/call.yaml; change it there.\n"
     out = {k: call[k] for k in ("title", "bank", "agent", "customer")} | {"turns": script}
@@ -236,6 +249,6 @@ def main(folder):
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2:
+    if len(sys.argv) < 2 or not set(sys.argv[2:]) <= set(SOUNDS):
         raise SystemExit(__doc__)
-    main(sys.argv[1])
+    main(sys.argv[1], sys.argv[2:])

@@ -1,0 +1,246 @@
+package app
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"slices"
+	"time"
+
+	"sidetone/cmd/sidetone/internal/voices"
+	"sidetone/guidance/push"
+	"sidetone/internal/access"
+	"sidetone/internal/journal"
+	"sidetone/media"
+	"sidetone/voiceprint"
+)
+
+// keepVoice bounds how long what was decided may take to be kept.
+const keepVoice = 10 * time.Second
+
+// comparisons keep what was decided on voices.
+type comparisons interface {
+	Compared(ctx context.Context, c comparison) error
+}
+
+// comparison is a decision and how it came to be.
+type comparison struct {
+	call, leg string
+	at        time.Time
+	answer    voices.Answer
+	looks     []look
+}
+
+// look is one score on the way to a decision.
+type look struct {
+	NetMS int64   `json:"net_ms"`
+	LLR   float64 `json:"llr"`
+}
+
+func (l look) net() time.Duration { return time.Duration(l.NetMS) * time.Millisecond }
+
+// evidence is what a decision in the journal can be defended with. Nothing of the
+// voice is in it.
+type evidence struct {
+	LLR         float64            `json:"llr"`
+	Accept      float64            `json:"accept"`
+	Reject      float64            `json:"reject"`
+	FAR         float64            `json:"far"`
+	TookMS      int64              `json:"took_ms"`
+	Model       string             `json:"model"`
+	Calibration string             `json:"calibration"`
+	Quality     map[string]float64 `json:"quality,omitempty"`
+	Looks       []look             `json:"looks,omitempty"`
+	Final       bool               `json:"final"`
+}
+
+func newEvidence(a *voices.Answer, looks []look) evidence {
+	d := &a.Decision
+	e := evidence{
+		LLR: d.LLR, Accept: d.Accept, Reject: d.Reject, FAR: d.FAR, TookMS: a.Took.Milliseconds(),
+		Model: d.Info.Model.ID, Calibration: d.Info.Calibration, Quality: measures(&d.Quality), Looks: looks, Final: d.Final,
+	}
+	return e
+}
+
+// hearVoice begins to listen for whose voice a leg carries.
+func (c *call) hearVoice(l *leg) {
+	if c.env.ear == nil {
+		return
+	}
+	v, err := c.env.ear.Listen(l.log(), func(a voices.Answer) { c.voiceTold(l, a) })
+	if err != nil {
+		l.log().Error("the voice cannot be compared", "error", err)
+		return
+	}
+	l.voice = v
+	c.workers.Go(func() { v.Run(c.ctx) })
+}
+
+// expectVoices says who each running leg should be. The caller holds mu.
+func (c *call) expectVoices() {
+	for _, l := range c.legs {
+		if l.ended || l.voice == nil {
+			continue
+		}
+		subject := c.subject(l)
+		if l.expected != nil && *l.expected == subject || l.expected == nil && subject == "" {
+			continue
+		}
+		l.expected = &subject
+		l.looks = nil
+		l.voice.Expect(subject)
+	}
+}
+
+// subject is who is said to speak on a leg; empty: nobody knows. The caller holds mu.
+func (c *call) subject(l *leg) string {
+	if l.role() != media.RoleCustomer {
+		return ""
+	}
+	if c.rec.Named != "" {
+		return c.rec.Named
+	}
+	if c.env.cfg.Voice.ByNumber {
+		return l.info.Load().Identity
+	}
+	return ""
+}
+
+// nameCustomer says who the customer is.
+func (c *call) nameCustomer(customer, by string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.rec.Ended != nil || c.rec.Named == customer {
+		return
+	}
+	c.emit(journal.CustomerNamed, journal.Named{Customer: customer, By: by})
+	c.expectVoices()
+}
+
+// voiceTold takes an answer on a leg's voice.
+func (c *call) voiceTold(l *leg, a voices.Answer) {
+	d := &a.Decision
+	c.mu.Lock()
+	if l.expected == nil || *l.expected != a.Subject || l.ended && !d.Final {
+		c.mu.Unlock()
+		return
+	}
+	if d.Scores > len(l.looks) {
+		l.looks = append(l.looks, look{NetMS: d.Net.Milliseconds(), LLR: d.LLR})
+	}
+	shown := shownVoice(d)
+	if d.Final {
+		whole, err := json.Marshal(newEvidence(&a, l.looks))
+		if err != nil {
+			c.log.Error("the evidence of a decision on a voice cannot be written", "error", err)
+		}
+		c.emit(journal.VoiceDecided, journal.Voice{
+			Leg: l.id, Decision: d.Outcome.String(), NetMS: d.Net.Milliseconds(), Reasons: words(d.Reasons), Whole: whole,
+		})
+		c.env.metrics.voices.WithLabelValues(d.Outcome.String()).Inc()
+		if d.Outcome != voiceprint.Inconclusive {
+			c.env.metrics.voiceTook.Observe(a.Took.Seconds())
+		}
+		l.log().Info("voice decided", "outcome", d.Outcome.String(), "reasons", d.Reasons, "net", d.Net, "took", a.Took.Round(time.Millisecond))
+	}
+	if !sameVoice(l.verdictVoice, shown) {
+		l.verdictVoice = shown
+		c.showLeg(l)
+	}
+	kept := comparison{call: c.key, leg: l.id, at: time.Now(), answer: a, looks: l.looks}
+	c.mu.Unlock()
+	if !d.Final || d.Scores == 0 || c.env.comparisons == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.ctx), keepVoice)
+	defer cancel()
+	if err := c.env.comparisons.Compared(ctx, kept); err != nil {
+		c.log.Error("a decision on a voice could not be kept; the journal has it", "error", err)
+	}
+}
+
+// shownVoice is what the agent sees; nil where there was nobody to compare with.
+func shownVoice(d *voiceprint.Decision) *push.Voice {
+	for _, r := range d.Reasons {
+		switch r {
+		case voiceprint.NotEnrolled, voiceprint.NoConsent, voiceprint.OptedOut:
+			return nil
+		}
+	}
+	return &push.Voice{Outcome: d.Outcome.String(), Reasons: words(d.Reasons), Final: d.Final}
+}
+
+func sameVoice(a, b *push.Voice) bool {
+	if a == nil || b == nil {
+		return a == b
+	}
+	// While it listens the reasons change with each look; nobody is told of them.
+	return a.Outcome == b.Outcome && a.Final == b.Final && (!a.Final || equalWords(a.Reasons, b.Reasons))
+}
+
+func equalWords(a, b []string) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for i := range a {
+		if a[i] != b[i] {
+			return false
+		}
+	}
+	return true
+}
+
+func words(reasons []voiceprint.Reason) []string {
+	var out []string
+	for _, r := range reasons {
+		out = append(out, string(r))
+	}
+	return out
+}
+
+// checkCustomer keeps the names of customers harmless; those that begin with "agent:"
+// are the agents' own.
+func checkCustomer(s string) error {
+	if err := checkName("customer", s, true); err != nil {
+		return err
+	}
+	if len(s) > len(agentSubject) && s[:len(agentSubject)] == agentSubject {
+		return badRequest("leave the prefix out", "customer: %q names an agent", s)
+	}
+	return nil
+}
+
+// agentSubject is before the name of an agent whose own voice is enrolled.
+const agentSubject = "agent:"
+
+// putCustomer says who the customer of a running call is.
+func (a *App) putCustomer() http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		a.command(func(c *call, q command) error {
+			if err := checkCustomer(q.Customer); err != nil {
+				return err
+			}
+			c.nameCustomer(q.Customer, access.From(r.Context()).Actor())
+			return nil
+		})(w, r)
+	}
+}
+
+// voiceChanged has the running legs that should be a customer's compared anew: there
+// are other templates, or there may be none any more.
+func (cs *calls) voiceChanged(customer string) {
+	cs.mu.Lock()
+	order := slices.Clone(cs.order)
+	cs.mu.Unlock()
+	for _, c := range order {
+		c.mu.Lock()
+		for _, l := range c.legs {
+			if !l.ended && l.voice != nil && l.expected != nil && *l.expected == customer {
+				l.looks = nil
+				l.voice.Expect(customer)
+			}
+		}
+		c.mu.Unlock()
+	}
+}

@@ -1,0 +1,251 @@
+package voices
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"math"
+	"slices"
+	"testing"
+	"time"
+
+	"sidetone/internal/leaktest"
+	"sidetone/internal/pcm"
+	"sidetone/voiceprint"
+)
+
+func TestMain(m *testing.M) { leaktest.Main(m) }
+
+var model = voiceprint.Model{ID: "two", Dim: 2}
+
+// direction takes the mean of the samples for an angle.
+type direction struct{ fails bool }
+
+func (direction) Model() voiceprint.Model { return model }
+
+func (d direction) Embed(x []float32) (voiceprint.Embedding, error) {
+	if d.fails {
+		return nil, errors.New("out of order")
+	}
+	sum := 0.0
+	for _, v := range x {
+		sum += float64(v)
+	}
+	a := 4 * sum / float64(len(x))
+	return voiceprint.Embedding{float32(math.Cos(a)), float32(math.Sin(a))}, nil
+}
+
+type scorer struct{}
+
+func (scorer) Info() voiceprint.Info { return voiceprint.Info{Model: model, Calibration: "1"} }
+
+func (scorer) LLR(enrolled []voiceprint.Embedding, test voiceprint.Embedding, net time.Duration) (float64, error) {
+	return 2 * net.Seconds() * (2*voiceprint.Cosine(enrolled[0], test) - 1), nil
+}
+
+func (scorer) Threshold(far float64) (voiceprint.Operating, error) {
+	return voiceprint.Operating{FAR: far, LLR: 5}, nil
+}
+
+type people map[string]float64
+
+func (p people) Templates(_ context.Context, subject, m string) ([]voiceprint.Template, []voiceprint.Reason, error) {
+	a, ok := p[subject]
+	switch {
+	case subject == "broken":
+		return nil, nil, errors.New("the store is away")
+	case !ok:
+		return nil, []voiceprint.Reason{voiceprint.OptedOut}, nil
+	}
+	return []voiceprint.Template{{Model: m, Embedding: voiceprint.Embedding{float32(math.Cos(a)), float32(math.Sin(a))}}}, nil, nil
+}
+
+// meter finds noise where it is told to.
+type meter struct {
+	frames, stretches, resets int
+	gates                     []voiceprint.Reason
+}
+
+func (m *meter) Add(_ *pcm.Frame, speech bool) bool { m.frames++; return speech }
+
+func (m *meter) Stretch(voiceprint.Embedding) error { m.stretches++; return nil }
+
+func (m *meter) Reset() { m.resets++ }
+
+func (m *meter) Measure() (voiceprint.Quality, []voiceprint.Reason) {
+	return voiceprint.Quality{Net: time.Duration(m.frames) * 20 * time.Millisecond}, m.gates
+}
+
+// play has a leg hear frames of a voice and returns what it told.
+func play(t *testing.T, cfg Config, script func(l *Leg, say func(voice float64, d time.Duration, speech bool))) []Answer {
+	t.Helper()
+	cfg.Scorer, cfg.Log = scorer{}, slog.New(slog.DiscardHandler)
+	if cfg.Embedder == nil {
+		cfg.Embedder = direction{}
+	}
+	if cfg.NewMeter == nil {
+		cfg.NewMeter = func() (Meter, error) { return &meter{}, nil }
+	}
+	cfg.People = people{"ann": 0, "bob": 3}
+	e, err := New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var told []Answer
+	l, err := e.Listen(cfg.Log, func(a Answer) { told = append(told, a) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		l.Run(t.Context())
+	}()
+	at := int64(0)
+	script(l, func(voice float64, d time.Duration, speech bool) {
+		var f pcm.Frame
+		for i := range f.Samples {
+			f.Samples[i] = int16(math.Round(voice / 4 * 32768))
+		}
+		for range pcm.Samples(d) / pcm.FrameSamples {
+			f.Start = at
+			at = f.End()
+			l.Frame(&f, speech)
+			for l.queue.Len() > 0 {
+				time.Sleep(10 * time.Microsecond)
+			}
+		}
+	})
+	l.End()
+	<-done
+	return told
+}
+
+func outcomes(told []Answer) (out []voiceprint.Outcome) {
+	for _, a := range told {
+		if a.Decision.Final {
+			out = append(out, a.Decision.Outcome)
+		}
+	}
+	return out
+}
+
+func TestAnswers(t *testing.T) {
+	told := play(t, Config{}, func(l *Leg, say func(float64, time.Duration, bool)) {
+		l.Expect("ann")
+		say(0, 500*time.Millisecond, true)
+		say(3, 5*time.Second, false) // not speech: nobody's
+		say(0, 10*time.Second, true)
+	})
+	last := told[len(told)-1]
+	if got := outcomes(told); !slices.Equal(got, []voiceprint.Outcome{voiceprint.Match}) {
+		t.Fatalf("told %+v", told)
+	}
+	if last.Subject != "ann" || last.Decision.Net != 2500*time.Millisecond || last.Took != 7500*time.Millisecond {
+		t.Errorf("told %+v", last)
+	}
+}
+
+// The agent finds out whom they speak with after a while, and then that it is another.
+func TestWhoeverIsExpectedLater(t *testing.T) {
+	told := play(t, Config{}, func(l *Leg, say func(float64, time.Duration, bool)) {
+		say(0, 8*time.Second, true)
+		l.Expect("ann")
+		say(0, 20*time.Millisecond, true)
+		l.Expect("bob")
+		say(0, 20*time.Millisecond, true)
+		l.Expect("nobody")
+		say(0, 20*time.Millisecond, true)
+		l.Expect("")
+		say(0, 20*time.Millisecond, true)
+	})
+	want := []voiceprint.Outcome{voiceprint.Match, voiceprint.Mismatch, voiceprint.Inconclusive, voiceprint.Inconclusive}
+	if got := outcomes(told); !slices.Equal(got, want) {
+		t.Fatalf("told %+v", told)
+	}
+	if r := told[len(told)-2].Decision.Reasons; !slices.Equal(r, []voiceprint.Reason{voiceprint.OptedOut}) {
+		t.Errorf("reasons %v", r)
+	}
+}
+
+func TestNoAnswer(t *testing.T) {
+	for name, c := range map[string]struct {
+		cfg     Config
+		subject string
+		final   int
+	}{
+		"noise":             {Config{NewMeter: func() (Meter, error) { return &meter{gates: []voiceprint.Reason{voiceprint.Noise}}, nil }}, "ann", 1},
+		"a broken store":    {Config{}, "broken", 0},
+		"a broken embedder": {Config{Embedder: direction{fails: true}}, "ann", 0},
+		"nobody expected":   {Config{}, "", 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			told := play(t, c.cfg, func(l *Leg, say func(float64, time.Duration, bool)) {
+				l.Expect(c.subject)
+				say(0, 16*time.Second, true)
+			})
+			got := outcomes(told)
+			if len(got) != c.final || slices.ContainsFunc(got, func(o voiceprint.Outcome) bool { return o != voiceprint.Inconclusive }) {
+				t.Errorf("told %+v", told)
+			}
+		})
+	}
+}
+
+// The meter is given each stretch of speech once, up to the limit.
+func TestStretches(t *testing.T) {
+	m := &meter{gates: []voiceprint.Reason{voiceprint.Between}}
+	play(t, Config{Stretch: 2 * time.Second, NewMeter: func() (Meter, error) { return m, nil }}, func(l *Leg, say func(float64, time.Duration, bool)) {
+		l.Expect("ann")
+		for range 5 {
+			say(0, 4*time.Second, true)
+			say(0, time.Second, false)
+		}
+	})
+	if m.stretches != 7 {
+		t.Errorf("%d stretches of 2 s in 15 s", m.stretches)
+	}
+}
+
+// Where somebody else takes the phone, what was measured of the first is forgotten.
+func TestTheMeterForgetsWhoIsGone(t *testing.T) {
+	m := &meter{}
+	told := play(t, Config{Stretch: 2 * time.Second, NewMeter: func() (Meter, error) { return m, nil }}, func(l *Leg, say func(float64, time.Duration, bool)) {
+		l.Expect("ann")
+		say(0, 10*time.Second, true)
+		say(3, 15*time.Second, true)
+	})
+	if got := outcomes(told); !slices.Equal(got, []voiceprint.Outcome{voiceprint.Match, voiceprint.Mismatch}) || m.resets != 1 {
+		t.Errorf("outcomes %v, %d resets", got, m.resets)
+	}
+}
+
+func TestConfig(t *testing.T) {
+	good := Config{Embedder: direction{}, Scorer: scorer{}, People: people{}, NewMeter: func() (Meter, error) { return &meter{}, nil }, Log: slog.New(slog.DiscardHandler)}
+	for name, change := range map[string]func(*Config){
+		"nothing": func(c *Config) { *c = Config{} },
+		"looks":   func(c *Config) { c.Looks = -1 },
+		"policy":  func(c *Config) { c.Policy.FAR = 2 },
+	} {
+		c := good
+		change(&c)
+		if _, err := New(c); err == nil {
+			t.Errorf("%s: no error", name)
+		}
+	}
+}
+
+func TestFrameAllocatesNothing(t *testing.T) {
+	e, err := New(Config{Embedder: direction{}, Scorer: scorer{}, People: people{}, NewMeter: func() (Meter, error) { return &meter{}, nil }, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := e.Listen(slog.New(slog.DiscardHandler), func(Answer) {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var f pcm.Frame
+	if n := testing.AllocsPerRun(1000, func() { l.Frame(&f, true) }); n != 0 {
+		t.Errorf("%v allocations a frame", n)
+	}
+}
