@@ -262,12 +262,12 @@ func (o *benchVoice) openCache(m voiceprint.Model) (c *voicecal.Cache, end func(
 	name := o.cache
 	remove := func() error { return nil }
 	if name == "" {
-		f, err := os.CreateTemp("", "sidetone-voice-")
-		if err != nil {
-			return nil, nil, err
+		f, made := os.CreateTemp("", "sidetone-voice-")
+		if made != nil {
+			return nil, nil, made
 		}
 		name = f.Name()
-		if err := f.Close(); err != nil {
+		if err = f.Close(); err != nil {
 			return nil, nil, err
 		}
 		remove = func() error { return os.Remove(name) }

@@ -218,7 +218,7 @@ func (o *voiceTraining) train(ctx context.Context, w io.Writer, h voicecal.Heari
 	if err != nil {
 		return err
 	}
-	if err := writeFile(o.out, p.Write); err != nil {
+	if err = writeFile(o.out, p.Write); err != nil {
 		return err
 	}
 	if o.asJSON {
@@ -226,10 +226,10 @@ func (o *voiceTraining) train(ctx context.Context, w io.Writer, h voicecal.Heari
 		e.SetIndent("", "  ")
 		return e.Encode(r)
 	}
-	if err := voice.Table(w, r); err != nil {
+	if err = voice.Table(w, r); err != nil {
 		return err
 	}
-	if err := voicecal.Thresholds(w, &p.Operating); err != nil {
+	if err = voicecal.Thresholds(w, &p.Operating); err != nil {
 		return err
 	}
 	_, err = fmt.Fprintf(w, "\nWritten: %s\n", o.out)

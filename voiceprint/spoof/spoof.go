@@ -32,7 +32,8 @@
 //	loudspeaker            4     27    0.5             7     18      6
 //
 // The figures are small-sample ones: 9 to 20 clips of each synthesiser, 88 people
-// through loudspeakers, 220 recordings of people.
+// through loudspeakers, 220 recordings of people. Which cues there are was chosen on the
+// same recordings, only their weights were not: expect somewhat worse.
 //
 // What cannot be seen. Voice conversion and cloning: a good clone that is fed into the
 // line says new sentences in the right voice, and nothing here tells it. There was no
@@ -45,6 +46,6 @@
 // people for attacks. Digital silence between words: mu-law makes zeros of quiet rooms
 // as well, and codecs make noise of a synthesiser's silence (18 to 64 % of recordings
 // of people had it). Steadiness of the floor. Constancy of pitch from period to period:
-// EER 19 % with espeak-ng and 28 to 60 % with other synthesisers. Tilt and low cut: the
+// EER 13 to 19 % with espeak-ng and 20 to 60 % with other synthesisers. Tilt and low cut: the
 // handset's own response hides them.
 package spoof

@@ -115,7 +115,7 @@ func rates(people, attacks []float64) (eer, apcer, bpcer float64) {
 //
 //	real    voice/wav test1_tel, test1_codec (cut) and test1_noise of the evaluation
 //	        data as they are; asr/*/wav16 joined to 10 s a clip by speaker
-//	tts     sentences of intent/harper.jsonl, two or three a clip, by Kokoro (24
+//	tts     sentences of intent/harper.jsonl, two or three a clip, by Kokoro (16
 //	        voices), Piper (joe, four settings), festival (HTS slt, diphones kal and
 //	        ked), flite (5 voices) and espeak-ng (8 voices)
 //	replay  the recordings of real, and the first 15 s of voice/wav enrol_tel,

@@ -47,11 +47,11 @@ func (l *Log) Read(ctx context.Context, key string, fn func(journal.Event) error
 			// Too old or erased since, or the server is another one: what is there now?
 			it.Stop()
 			it = nil
-			now, err := l.last(ctx, s, key)
-			if err != nil {
-				return fail(err)
+			there, gone := l.last(ctx, s, key)
+			if gone != nil {
+				return fail(gone)
 			}
-			last = min(last, now)
+			last = min(last, there)
 			continue
 		}
 		if err != nil {

@@ -63,8 +63,8 @@ func (a *App) voice(do func(r *http.Request, by voicestore.Actor) (any, error)) 
 // classifyVoice gives an error of what is kept of voices its HTTP form.
 func classifyVoice(err error) error {
 	var no *enrol.RefusalError
-	status := 0
-	hint := ""
+	var status int
+	var hint string
 	switch {
 	case errors.As(err, &no):
 		return err
@@ -280,7 +280,7 @@ func (a *App) postConsent(r *http.Request, by voicestore.Actor) (any, error) {
 	var q consentRequest
 	d := json.NewDecoder(io.LimitReader(r.Body, maxBody))
 	d.DisallowUnknownFields()
-	if err := d.Decode(&q); err != nil {
+	if err = d.Decode(&q); err != nil {
 		return nil, badRequest(`a body looks like {"state":"consented","text":"v3","language":"en","channel":"call","how":"spoken"}`, "the body is no valid consent: %v", err)
 	}
 	c := voicestore.Consent{Text: q.Text, Language: q.Language, Channel: q.Channel, How: q.How, Expires: q.Expires}
