@@ -54,8 +54,7 @@ It works beside a running server, on whose machine it is called; other servers u
 the template with the next call.`,
 		Example: `  sidetone enroll --customer LB-40172 --consent "voice terms 3" margaret.wav
   sidetone enroll --customer +43155512345 --channel 2 call-1.wav call-2.wav
-  sidetone enroll --csv people.csv --consent "voice terms 3" --how signed
-  sidetone enroll --customer agent:ann --line headset ann.wav`,
+  sidetone enroll --csv people.csv --consent "voice terms 3" --how signed`,
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
 			all := []enrolment{one}
 			all[0].files = args

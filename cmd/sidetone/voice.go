@@ -25,9 +25,10 @@ import (
 func voiceCmd() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "voice",
-		Short: "Train and calibrate the verification of callers by their voices",
+		Short: "Who is enrolled by their voice, what they consented to; calibrate the verification",
 	}
 	c.AddCommand(voiceCalibrateCmd(), voiceTrainCmd())
+	c.AddCommand(voicePeopleCmds()...)
 	return c
 }
 
