@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"encoding/csv"
 	"errors"
+	"flag"
 	"math"
 	"os"
 	"path/filepath"
@@ -80,11 +81,13 @@ func speakers(t *testing.T) []string {
 	return out
 }
 
+var full = flag.Bool("full", false, "embed a quarter of an hour of speech")
+
 // Two people on one line are told from one. The space is trained on every other
 // speaker and tried on the rest; clips of two people may hold speakers of both.
 func TestSeveralVoices(t *testing.T) {
-	if testing.Short() {
-		t.Skip("embeds a quarter of an hour of speech")
+	if !*full {
+		t.Skip("embeds a quarter of an hour of speech: run it with -full")
 	}
 	raw := engine(t)
 	var train []backend.Sample

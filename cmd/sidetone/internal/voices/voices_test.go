@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"math"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -77,7 +78,7 @@ func (m *meter) Measure() (voiceprint.Quality, []voiceprint.Reason) {
 }
 
 // play has a leg hear frames of a voice and returns what it told.
-func play(t *testing.T, cfg Config, script func(l *Leg, say func(voice float64, d time.Duration, speech bool))) []Answer {
+func play(t *testing.T, cfg Config, script func(l *Leg, say func(voice float64, d time.Duration, speech bool), finals func(n int))) []Answer {
 	t.Helper()
 	cfg.Scorer, cfg.Log = scorer{}, slog.New(slog.DiscardHandler)
 	if cfg.Embedder == nil {
@@ -91,8 +92,13 @@ func play(t *testing.T, cfg Config, script func(l *Leg, say func(voice float64, 
 	if err != nil {
 		t.Fatal(err)
 	}
+	var mu sync.Mutex
 	var told []Answer
-	l, err := e.Listen(cfg.Log, func(a Answer) { told = append(told, a) })
+	l, err := e.Listen(cfg.Log, func(a Answer) {
+		mu.Lock()
+		defer mu.Unlock()
+		told = append(told, a)
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -115,6 +121,18 @@ func play(t *testing.T, cfg Config, script func(l *Leg, say func(voice float64, 
 				time.Sleep(10 * time.Microsecond)
 			}
 		}
+	}, func(n int) {
+		for end := time.Now().Add(30 * time.Second); ; time.Sleep(time.Millisecond) {
+			mu.Lock()
+			got := len(outcomes(told))
+			mu.Unlock()
+			if got == n {
+				return
+			}
+			if time.Now().After(end) {
+				t.Fatalf("%d final answers, want %d", got, n)
+			}
+		}
 	})
 	l.End()
 	<-done
@@ -131,7 +149,7 @@ func outcomes(told []Answer) (out []voiceprint.Outcome) {
 }
 
 func TestAnswers(t *testing.T) {
-	told := play(t, Config{}, func(l *Leg, say func(float64, time.Duration, bool)) {
+	told := play(t, Config{}, func(l *Leg, say func(float64, time.Duration, bool), _ func(int)) {
 		l.Expect("ann")
 		say(0, 500*time.Millisecond, true)
 		say(3, 5*time.Second, false) // not speech: nobody's
@@ -148,16 +166,20 @@ func TestAnswers(t *testing.T) {
 
 // The agent finds out whom they speak with after a while, and then that it is another.
 func TestWhoeverIsExpectedLater(t *testing.T) {
-	told := play(t, Config{}, func(l *Leg, say func(float64, time.Duration, bool)) {
+	told := play(t, Config{}, func(l *Leg, say func(float64, time.Duration, bool), finals func(int)) {
 		say(0, 8*time.Second, true)
 		l.Expect("ann")
 		say(0, 20*time.Millisecond, true)
+		finals(1)
 		l.Expect("bob")
 		say(0, 20*time.Millisecond, true)
+		finals(2)
 		l.Expect("nobody")
 		say(0, 20*time.Millisecond, true)
+		finals(3)
 		l.Expect("")
 		say(0, 20*time.Millisecond, true)
+		finals(4)
 	})
 	want := []voiceprint.Outcome{voiceprint.Match, voiceprint.Mismatch, voiceprint.Inconclusive, voiceprint.Inconclusive}
 	if got := outcomes(told); !slices.Equal(got, want) {
@@ -180,7 +202,7 @@ func TestNoAnswer(t *testing.T) {
 		"nobody expected":   {Config{}, "", 1},
 	} {
 		t.Run(name, func(t *testing.T) {
-			told := play(t, c.cfg, func(l *Leg, say func(float64, time.Duration, bool)) {
+			told := play(t, c.cfg, func(l *Leg, say func(float64, time.Duration, bool), _ func(int)) {
 				l.Expect(c.subject)
 				say(0, 16*time.Second, true)
 			})
@@ -195,7 +217,7 @@ func TestNoAnswer(t *testing.T) {
 // The meter is given each stretch of speech once, up to the limit.
 func TestStretches(t *testing.T) {
 	m := &meter{gates: []voiceprint.Reason{voiceprint.Between}}
-	play(t, Config{Stretch: 2 * time.Second, NewMeter: func() (Meter, error) { return m, nil }}, func(l *Leg, say func(float64, time.Duration, bool)) {
+	play(t, Config{Stretch: 2 * time.Second, NewMeter: func() (Meter, error) { return m, nil }}, func(l *Leg, say func(float64, time.Duration, bool), _ func(int)) {
 		l.Expect("ann")
 		for range 5 {
 			say(0, 4*time.Second, true)
@@ -210,7 +232,7 @@ func TestStretches(t *testing.T) {
 // Where somebody else takes the phone, what was measured of the first is forgotten.
 func TestTheMeterForgetsWhoIsGone(t *testing.T) {
 	m := &meter{}
-	told := play(t, Config{Stretch: 2 * time.Second, NewMeter: func() (Meter, error) { return m, nil }}, func(l *Leg, say func(float64, time.Duration, bool)) {
+	told := play(t, Config{Stretch: 2 * time.Second, NewMeter: func() (Meter, error) { return m, nil }}, func(l *Leg, say func(float64, time.Duration, bool), _ func(int)) {
 		l.Expect("ann")
 		say(0, 10*time.Second, true)
 		say(3, 15*time.Second, true)
