@@ -5,7 +5,6 @@ package e2e
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -370,14 +369,19 @@ func nodeKilled(t *testing.T, table *faultTable) {
 	db := pg.Database(t)
 	aCfg, bCfg := faultConfig(t, "a", external(n, db), ""), faultConfig(t, "b", external(n, db), "")
 	a := launch(t, aCfg)
-	// Both write one audit log, and so need its key.
-	key, err := os.ReadFile(filepath.Join(dirOf(t, aCfg), "keys", "audit.key"))
-	if err != nil {
+	// Both write one audit log and keep the same voices, and so need their keys.
+	keys := filepath.Join(dirOf(t, bCfg), "keys")
+	if err := os.MkdirAll(keys, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	keys := filepath.Join(dirOf(t, bCfg), "keys")
-	if err = errors.Join(os.MkdirAll(keys, 0o700), os.WriteFile(filepath.Join(keys, "audit.key"), key, 0o600)); err != nil {
-		t.Fatal(err)
+	for _, name := range []string{"audit.key", "voice.key"} {
+		key, err := os.ReadFile(filepath.Join(dirOf(t, aCfg), "keys", name))
+		if err == nil {
+			err = os.WriteFile(filepath.Join(keys, name), key, 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
 	}
 	b := launch(t, bCfg)
 	_, stop := talk(t, a.begin(t, "c"), 0, 14*time.Second, rtpsend.Impairment{})
