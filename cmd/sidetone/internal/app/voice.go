@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"sidetone/cmd/sidetone/internal/voices"
@@ -176,19 +177,7 @@ func sameVoice(a, b *push.Voice) bool {
 		return a == b
 	}
 	// While it listens the reasons change with each look; nobody is told of them.
-	return a.Outcome == b.Outcome && a.Final == b.Final && (!a.Final || equalWords(a.Reasons, b.Reasons))
-}
-
-func equalWords(a, b []string) bool {
-	if len(a) != len(b) {
-		return false
-	}
-	for i := range a {
-		if a[i] != b[i] {
-			return false
-		}
-	}
-	return true
+	return a.Outcome == b.Outcome && a.Final == b.Final && (!a.Final || slices.Equal(a.Reasons, b.Reasons))
 }
 
 func words(reasons []voiceprint.Reason) []string {
@@ -205,7 +194,7 @@ func checkCustomer(s string) error {
 	if err := checkName("customer", s, true); err != nil {
 		return err
 	}
-	if len(s) > len(agentSubject) && s[:len(agentSubject)] == agentSubject {
+	if strings.HasPrefix(s, agentSubject) {
 		return badRequest("leave the prefix out", "customer: %q names an agent", s)
 	}
 	return nil

@@ -8,6 +8,7 @@ import (
 	"math"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"sidetone/internal/access"
@@ -38,7 +39,7 @@ func (a *App) voiceRoutes(mux router) {
 func (a *App) voice(do func(r *http.Request, by voicestore.Actor) (any, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		if a.voices == nil {
-			writeError(w, &apiError{Status: http.StatusNotFound, Text: errNoVoices.Error(), Hint: "set voice.on"})
+			writeError(w, &apiError{Status: http.StatusNotFound, Text: "no voices are compared here", Hint: "set voice.on"})
 			return
 		}
 		by := voicestore.Actor{Name: access.From(r.Context()).Actor(), Address: r.RemoteAddr}
@@ -90,8 +91,8 @@ func customerOf(r *http.Request) (string, error) {
 	if s == "" {
 		return "", badRequest("", "the customer's name is missing")
 	}
-	if len(s) > len(agentSubject) && s[:len(agentSubject)] == agentSubject {
-		return s, checkName("customer", s[len(agentSubject):], false)
+	if agent, ok := strings.CutPrefix(s, agentSubject); ok {
+		return s, checkName("customer", agent, false)
 	}
 	return s, checkName("customer", s, false)
 }

@@ -293,6 +293,3 @@ func (k *voiceKit) Compared(ctx context.Context, c comparison) error {
 	}
 	return err
 }
-
-// errNoVoices is where voices are not compared.
-var errNoVoices = errors.New("no voices are compared here")
