@@ -300,7 +300,7 @@ func TestServeDrains(t *testing.T) {
 		state string
 	}{
 		{"the call ends", time.Hour, func(_ *running, k *call, _ context.CancelFunc) {
-			k.hangUp(media.End{State: media.Ended, Reason: "hung up", At: time.Now()})
+			k.stop(media.End{State: media.Ended, Reason: "hung up", At: time.Now()})
 		}, "ended"},
 		{"the limit", 300 * time.Millisecond, func(*running, *call, context.CancelFunc) {}, "aborted"},
 		{"told again", time.Hour, func(_ *running, _ *call, now context.CancelFunc) { now() }, "aborted"},

@@ -86,7 +86,7 @@ func live(t *testing.T, r *running, joined *joining, rnd *rand.Rand, id string) 
 				if session, ok := r.calls.fork.Get(id); ok {
 					_, _ = r.calls.addLeg(c, session, &legRequest{ID: "c", Role: "unknown", Codec: "PCMU"})
 				}
-				c.hangUp(end())
+				c.stop(end())
 			}
 		}
 		return
@@ -129,7 +129,7 @@ func live(t *testing.T, r *running, joined *joining, rnd *rand.Rand, id string) 
 	})
 	at.Go(func() {
 		if c := r.calls.find(id); c != nil {
-			c.hangUp(media.End{State: media.Ended, Reason: "by hand", At: time.Now()})
+			c.stop(media.End{State: media.Ended, Reason: "by hand", At: time.Now()})
 		}
 	})
 	at.Wait()
