@@ -163,6 +163,15 @@ func (v *Verifier) Decision() Decision {
 	return d
 }
 
+// Withdraw takes back a match for reasons that stand beside the score: nothing is
+// answered any more. Any other answer stays.
+func (v *Verifier) Withdraw(reasons []Reason) Decision {
+	if d := &v.last; d.Outcome == Match {
+		d.Outcome, d.Reasons, d.Final = Inconclusive, slices.Clone(reasons), true
+	}
+	return v.Decision()
+}
+
 // Look weighs what was heard. Gates are the reasons for which the audio as measured
 // in q cannot carry an answer now: with any there is none, and the evidence is kept.
 // Without new speech it is the last answer again.

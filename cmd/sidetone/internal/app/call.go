@@ -60,7 +60,9 @@ type call struct {
 	// shown says that the call is on an agent's pane; named, that the source
 	// said whose.
 	shown, named bool
-	digits       digits
+	// speaking is how many legs speak now.
+	speaking atomic.Int32
+	digits   digits
 }
 
 // newLegStats puts a leg's figures into their form for the record.

@@ -57,7 +57,9 @@ type leg struct {
 	// voice hears whose voice it is; nil: nobody does. expected is who it should be,
 	// nil before that was asked; looks are the scores since then, and verdictVoice is
 	// what the pane shows of it. The last three are guarded by call.mu.
-	voice        *voices.Leg
+	voice *voices.Leg
+	// talks belongs to the worker.
+	talks        bool
 	expected     *string
 	looks        []look
 	verdictVoice *push.Voice
@@ -169,8 +171,10 @@ func (l *leg) log() *slog.Logger { return l.call.log.With("leg", l.id) }
 // work carries frames to the recogniser until the leg ends and its last words
 // are known.
 func (l *leg) work(ctx context.Context) {
+	c := l.call
 	defer func() {
 		if l.voice != nil {
+			c.turn(&l.talks, false)
 			l.voice.End()
 		}
 		if err := l.stream.Close(); err != nil {
@@ -184,7 +188,8 @@ func (l *leg) work(ctx context.Context) {
 		l.heard = f.End()
 		edges := l.detector.Accept(&f)
 		if l.voice != nil {
-			l.voice.Frame(&f, l.detector.Probability() >= voices.SpeechProb)
+			speaks := l.detector.Probability() >= voices.SpeechProb
+			l.voice.Frame(&f, speaks, c.turn(&l.talks, speaks))
 		}
 		hs, err := l.stream.Accept(&f, edges)
 		l.hear(hs, true)

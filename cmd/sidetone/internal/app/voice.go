@@ -69,13 +69,28 @@ func (c *call) hearVoice(l *leg) {
 	if c.env.ear == nil {
 		return
 	}
-	v, err := c.env.ear.Listen(l.log(), func(a voices.Answer) { c.voiceTold(l, a) })
+	v, err := c.env.ear.Listen(l.log(), voices.Hooks{Tell: func(a voices.Answer) { c.voiceTold(l, a) }})
 	if err != nil {
 		l.log().Error("the voice cannot be compared", "error", err)
 		return
 	}
 	l.voice = v
 	c.workers.Go(func() { v.Run(c.ctx) })
+}
+
+// turn says whether a leg speaks now, where was is what it did before, and reports
+// whether another does.
+func (c *call) turn(was *bool, speaks bool) (other bool) {
+	if speaks != *was {
+		n := int32(-1)
+		if speaks {
+			n = 1
+		}
+		c.speaking.Add(n)
+		*was = speaks
+	}
+	n := c.speaking.Load()
+	return n > 1 || n == 1 && !speaks
 }
 
 // expectVoices says who each running leg should be. The caller holds mu.

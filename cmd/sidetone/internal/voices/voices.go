@@ -60,6 +60,9 @@ type Config struct {
 	// Stretch is the speech of each of the stretches that the meter compares with one
 	// another; 0: it is given none.
 	Stretch time.Duration
+	// Stages are the net speech at which Hooks.Heard is told, rising, none beyond the
+	// policy's limit.
+	Stages []time.Duration
 	// Looks is how many embeddings are made at once, 1.
 	Looks int
 	Log   *slog.Logger
@@ -80,6 +83,9 @@ func New(c Config) (*Ear, error) {
 	}
 	if c.Looks < 0 {
 		return nil, fmt.Errorf("voices: %d embeddings at once", c.Looks)
+	}
+	if !slices.IsSorted(c.Stages) {
+		return nil, fmt.Errorf("voices: the stages %v do not rise", c.Stages)
 	}
 	// What every leg will need is tried once, where an error can be read.
 	model := c.Embedder.Model()
@@ -104,17 +110,62 @@ type Answer struct {
 	Took time.Duration
 }
 
+// Guard looks for what speaks against a leg beside the comparison, such as signs that
+// it is played. It is called by one goroutine.
+type Guard interface {
+	// Treat says as whom the caller is treated from now on; empty: nobody knows.
+	Treat(ctx context.Context, subject string)
+	// Hear takes the next frame of the leg, silence too. Speech is what the person on
+	// this leg alone says: not while another side speaks, whose echo it may be.
+	Hear(f *pcm.Frame, speech bool)
+	// Look says why no answer may rest on the leg; nil is nothing. It is called for
+	// each frame and must be cheap when nothing is due.
+	Look(ctx context.Context) []voiceprint.Reason
+}
+
+// Heard is the voice of a leg as far as it was heard.
+type Heard struct {
+	// Subject is who it should be; empty: nobody knows.
+	Subject string
+	// Embedding is of the latest net speech, at most the policy's limit, whose length
+	// is Quality.Net.
+	Embedding voiceprint.Embedding
+	Quality   voiceprint.Quality
+	// Gates are the reasons for which it carries no answer: those of the audio, of the
+	// guard, and SeveralVoices where the voice has changed.
+	Gates    []voiceprint.Reason
+	Decision voiceprint.Decision
+	// Over says that the leg is.
+	Over bool
+}
+
+// Hooks are what is told of a leg. All are called by its goroutine.
+type Hooks struct {
+	// Tell takes each answer.
+	Tell func(Answer)
+	// Heard takes the voice each time that the net speech has reached one of
+	// Config.Stages, and when the leg is over and there is HeardLeast of it; nil: nobody
+	// wants to know.
+	Heard func(context.Context, Heard)
+	// Guard may be nil.
+	Guard Guard
+}
+
+// HeardLeast is the net speech below which a leg that is over is not told of.
+const HeardLeast = 3 * time.Second
+
 // item is a frame that waits for a leg's goroutine.
 type item struct {
-	frame  pcm.Frame
-	speech bool
+	frame pcm.Frame
+	// other says that another side speaks.
+	speech, other bool
 }
 
 // Leg is one leg that is listened to.
 type Leg struct {
 	ear   *Ear
 	log   *slog.Logger
-	tell  func(Answer)
+	hooks Hooks
 	queue *queue.Queue[item]
 	one   item // the media path's own
 	// wanted is who the voice should be; nil: nobody has said.
@@ -134,21 +185,30 @@ type Leg struct {
 	// fresh is how many samples of speech are in no stretch yet, stretched how many
 	// were.
 	fresh, stretched int
-	told             voiceprint.Decision
+	// stage is how many of the stages were told; changed, that several have spoken.
+	stage   int
+	changed bool
+	// against is what the guard has said last.
+	against []voiceprint.Reason
+	told    voiceprint.Decision
 }
 
-// Listen makes a leg. Its Run must be called, once; tell is called from there.
-func (e *Ear) Listen(log *slog.Logger, tell func(Answer)) (*Leg, error) {
+// Listen makes a leg. Its Run must be called, once.
+func (e *Ear) Listen(log *slog.Logger, h Hooks) (*Leg, error) {
+	if h.Tell == nil {
+		return nil, errors.New("voices: nobody is told of the answers")
+	}
 	m, err := e.cfg.NewMeter()
 	if err != nil {
 		return nil, err
 	}
-	return &Leg{ear: e, log: log, tell: tell, queue: queue.New[item](waiting), meter: m, first: -1}, nil
+	return &Leg{ear: e, log: log, hooks: h, queue: queue.New[item](waiting), meter: m, first: -1}, nil
 }
 
-// Frame takes a frame. It never waits and keeps a copy; frames come from one goroutine.
-func (l *Leg) Frame(f *pcm.Frame, speech bool) {
-	l.one.frame, l.one.speech = *f, speech
+// Frame takes a frame; other says that another side of the call speaks. It never waits
+// and keeps a copy; frames come from one goroutine.
+func (l *Leg) Frame(f *pcm.Frame, speech, other bool) {
+	l.one.frame, l.one.speech, l.one.other = *f, speech, other
 	l.queue.Push(&l.one)
 }
 
@@ -164,11 +224,65 @@ func (l *Leg) Run(ctx context.Context) {
 	var it item
 	for l.queue.Pop(ctx, &it) {
 		l.hear(&it)
+		l.guard(ctx, &it)
 		l.expect(ctx)
 		l.look(ctx)
+		l.report(ctx, false)
 	}
 	l.expect(ctx)
 	l.look(ctx)
+	l.report(ctx, true)
+}
+
+// guard has the guard look; what it finds takes back a match.
+func (l *Leg) guard(ctx context.Context, it *item) {
+	g := l.hooks.Guard
+	if g == nil {
+		return
+	}
+	g.Hear(&it.frame, it.speech && !it.other)
+	l.against = g.Look(ctx)
+	if len(l.against) > 0 && l.verifier != nil && l.told.Outcome == voiceprint.Match {
+		l.say(l.verifier.Withdraw(l.against))
+	}
+}
+
+// report tells of the voice when a stage is reached, or the leg is over.
+func (l *Leg) report(ctx context.Context, over bool) {
+	if l.hooks.Heard == nil {
+		return
+	}
+	stages := l.ear.cfg.Stages
+	net := pcm.Duration(int64(len(l.speech)))
+	reached := l.stage < len(stages) && net >= stages[l.stage]
+	if !reached && !(over && net >= HeardLeast) {
+		return
+	}
+	if reached {
+		l.stage++
+	}
+	select {
+	case l.ear.looks <- struct{}{}:
+	case <-ctx.Done():
+		return
+	}
+	e, err := l.ear.cfg.Embedder.Embed(l.speech)
+	<-l.ear.looks
+	if err != nil {
+		l.log.Error("the voice of the leg is not known", "error", err)
+		return
+	}
+	h := Heard{Embedding: e, Decision: l.told, Over: over}
+	if l.expected != nil {
+		h.Subject = *l.expected
+	}
+	h.Quality, h.Gates = l.meter.Measure()
+	h.Quality.Net = net
+	h.Gates = append(slices.Clone(h.Gates), l.against...)
+	if l.changed && !slices.Contains(h.Gates, voiceprint.SeveralVoices) {
+		h.Gates = append(h.Gates, voiceprint.SeveralVoices)
+	}
+	l.hooks.Heard(ctx, h)
 }
 
 // hear takes a frame.
@@ -201,6 +315,10 @@ func (l *Leg) expect(ctx context.Context) {
 		return
 	}
 	l.expected, l.verifier, l.templates = wanted, nil, nil
+	if l.hooks.Guard != nil {
+		l.hooks.Guard.Treat(ctx, *wanted)
+		l.against = l.hooks.Guard.Look(ctx)
+	}
 	if *wanted == "" {
 		l.say(voiceprint.Decision{Reasons: []voiceprint.Reason{voiceprint.NotEnrolled}, Final: true})
 		return
@@ -254,7 +372,7 @@ func (l *Leg) look(ctx context.Context) {
 	d := l.told
 	if err == nil {
 		quality, gates := l.meter.Measure()
-		d, err = l.verifier.Look(quality, gates)
+		d, err = l.verifier.Look(quality, append(slices.Clone(gates), l.against...))
 	}
 	<-l.ear.looks
 	if err != nil {
@@ -264,6 +382,7 @@ func (l *Leg) look(ctx context.Context) {
 	}
 	if slices.Contains(d.Reasons, voiceprint.VoiceChanged) && l.told.Final {
 		// What was measured was another's.
+		l.changed = true
 		l.meter.Reset()
 		l.fresh, l.stretched = 0, 0
 	}
@@ -309,5 +428,5 @@ func (l *Leg) say(d voiceprint.Decision) {
 	if l.first >= 0 {
 		a.Took = pcm.Duration(l.at - l.first)
 	}
-	l.tell(a)
+	l.hooks.Tell(a)
 }

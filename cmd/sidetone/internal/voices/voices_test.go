@@ -80,6 +80,12 @@ func (m *meter) Measure() (voiceprint.Quality, []voiceprint.Reason) {
 // play has a leg hear frames of a voice and returns what it told.
 func play(t *testing.T, cfg Config, script func(l *Leg, say func(voice float64, d time.Duration, speech bool), finals func(n int))) []Answer {
 	t.Helper()
+	return playTo(t, cfg, Hooks{}, script)
+}
+
+// playTo is play with more hooks.
+func playTo(t *testing.T, cfg Config, h Hooks, script func(l *Leg, say func(voice float64, d time.Duration, speech bool), finals func(n int))) []Answer {
+	t.Helper()
 	cfg.Scorer, cfg.Log = scorer{}, slog.New(slog.DiscardHandler)
 	if cfg.Embedder == nil {
 		cfg.Embedder = direction{}
@@ -94,11 +100,12 @@ func play(t *testing.T, cfg Config, script func(l *Leg, say func(voice float64, 
 	}
 	var mu sync.Mutex
 	var told []Answer
-	l, err := e.Listen(cfg.Log, func(a Answer) {
+	h.Tell = func(a Answer) {
 		mu.Lock()
 		defer mu.Unlock()
 		told = append(told, a)
-	})
+	}
+	l, err := e.Listen(cfg.Log, h)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -116,7 +123,7 @@ func play(t *testing.T, cfg Config, script func(l *Leg, say func(voice float64, 
 		for range pcm.Samples(d) / pcm.FrameSamples {
 			f.Start = at
 			at = f.End()
-			l.Frame(&f, speech)
+			l.Frame(&f, speech, false)
 			for l.queue.Len() > 0 {
 				time.Sleep(10 * time.Microsecond)
 			}
@@ -262,12 +269,103 @@ func TestFrameAllocatesNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l, err := e.Listen(slog.New(slog.DiscardHandler), func(Answer) {})
+	l, err := e.Listen(slog.New(slog.DiscardHandler), Hooks{Tell: func(Answer) {}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	var f pcm.Frame
-	if n := testing.AllocsPerRun(1000, func() { l.Frame(&f, true) }); n != 0 {
+	if n := testing.AllocsPerRun(1000, func() { l.Frame(&f, true, false) }); n != 0 {
 		t.Errorf("%v allocations a frame", n)
+	}
+}
+
+// guard speaks against a leg from a frame on, for one subject.
+type guard struct {
+	from, frames, spoken int
+	subject              string
+}
+
+func (g *guard) Treat(_ context.Context, subject string) { g.subject = subject }
+
+func (g *guard) Hear(_ *pcm.Frame, speech bool) {
+	g.frames++
+	if speech {
+		g.spoken++
+	}
+}
+
+func (g *guard) Look(context.Context) []voiceprint.Reason {
+	if g.subject == "ann" && g.frames >= g.from {
+		return []voiceprint.Reason{voiceprint.SpoofSuspected}
+	}
+	return nil
+}
+
+// What speaks against a leg keeps a match from being told, takes one back that was,
+// and changes no mismatch.
+func TestGuard(t *testing.T) {
+	say := func(voice float64) func(l *Leg, say func(float64, time.Duration, bool), _ func(int)) {
+		return func(l *Leg, say func(float64, time.Duration, bool), _ func(int)) {
+			l.Expect("ann")
+			say(0, time.Second, false)
+			say(voice, 15*time.Second, true)
+		}
+	}
+	for _, c := range []struct {
+		name  string
+		voice float64
+		from  int
+		want  []voiceprint.Outcome
+	}{
+		{"before", 0, 0, []voiceprint.Outcome{voiceprint.Inconclusive}},
+		{"after", 0, 600, []voiceprint.Outcome{voiceprint.Match, voiceprint.Inconclusive}},
+		{"never", 0, 1 << 20, []voiceprint.Outcome{voiceprint.Match}},
+		{"somebody else", 3, 600, []voiceprint.Outcome{voiceprint.Mismatch}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			g := &guard{from: c.from}
+			told := playTo(t, Config{}, Hooks{Guard: g}, say(c.voice))
+			if got := outcomes(told); !slices.Equal(got, c.want) {
+				t.Errorf("answers %v, want %v", got, c.want)
+			}
+			last := told[len(told)-1].Decision
+			if vetoed := slices.Contains(last.Reasons, voiceprint.SpoofSuspected); vetoed != (last.Outcome == voiceprint.Inconclusive) {
+				t.Errorf("%v for %v", last.Outcome, last.Reasons)
+			}
+			if g.frames != 800 || g.spoken != 750 {
+				t.Errorf("it heard %d frames, %d of them speech", g.frames, g.spoken)
+			}
+		})
+	}
+}
+
+// The voice is told of at each stage and at the end, with what speaks against it.
+func TestHeard(t *testing.T) {
+	var heard []Heard
+	h := Hooks{Guard: &guard{}, Heard: func(_ context.Context, h Heard) { heard = append(heard, h) }}
+	told := playTo(t, Config{Stages: []time.Duration{2 * time.Second, 4 * time.Second}}, h, func(l *Leg, say func(float64, time.Duration, bool), _ func(int)) {
+		say(0, 3*time.Second, true)
+		l.Expect("ann")
+		say(0, 3*time.Second, true)
+	})
+	if len(told) == 0 || len(heard) != 3 {
+		t.Fatalf("told %d answers, heard %d times, want 3", len(told), len(heard))
+	}
+	for i, want := range []Heard{
+		{Quality: voiceprint.Quality{Net: 2 * time.Second}},
+		{Quality: voiceprint.Quality{Net: 4 * time.Second}, Subject: "ann", Gates: []voiceprint.Reason{voiceprint.SpoofSuspected}},
+		{Quality: voiceprint.Quality{Net: 6 * time.Second}, Subject: "ann", Gates: []voiceprint.Reason{voiceprint.SpoofSuspected}, Over: true},
+	} {
+		got := heard[i]
+		if got.Quality.Net != want.Quality.Net || got.Subject != want.Subject || !slices.Equal(got.Gates, want.Gates) || got.Over != want.Over || len(got.Embedding) != 2 {
+			t.Errorf("%d: %+v, want %+v", i, got, want)
+		}
+	}
+	heard = nil
+	playTo(t, Config{}, h, func(_ *Leg, say func(float64, time.Duration, bool), _ func(int)) {
+		say(0, HeardLeast-time.Second, true)
+	})
+	if len(heard) != 0 {
+		t.Errorf("of %v of speech it was told", HeardLeast-time.Second)
 	}
 }
