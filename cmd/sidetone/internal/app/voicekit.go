@@ -12,6 +12,7 @@ import (
 
 	"sidetone/asr/vad"
 	"sidetone/cmd/sidetone/internal/config"
+	"sidetone/cmd/sidetone/internal/voiceguard"
 	"sidetone/cmd/sidetone/internal/voices"
 	"sidetone/internal/audit"
 	"sidetone/internal/models"
@@ -140,6 +141,7 @@ type voiceKit struct {
 	ear      *voices.Ear
 	enroller *voices.Enroller
 	store    *voicestore.Store
+	lookout  *voiceguard.Lookout
 	node     string
 	log      *slog.Logger
 	stop     context.CancelFunc
@@ -183,6 +185,9 @@ func openVoices(ctx context.Context, cfg *config.Config, s *storage, models *mod
 		return nil, err
 	}
 	if k.enroller, err = k.engine.Enroller(detector); err != nil {
+		return nil, err
+	}
+	if k.lookout, err = k.newLookout(); err != nil {
 		return nil, err
 	}
 	policy := voiceprint.DefaultPolicy()
