@@ -69,6 +69,13 @@ func (d *Detector) Hear(f *pcm.Frame, speech bool) {
 	d.meter.Hear(f, speech)
 }
 
+// Treat says as whom the caller is treated from now on, and what that person was
+// enrolled with: what was heard so far is compared with it anew.
+func (d *Detector) Treat(person string, enrolment []fingerprint.Print) {
+	d.config.Person, d.config.Enrolment, d.longest = person, enrolment, nil
+	d.replayed(d.recorder.Print()[:d.looked], 0)
+}
+
 // Due says that there is a second more to look at.
 func (d *Detector) Due() bool { return len(d.recorder.Print()) >= d.looked+each }
 
@@ -88,14 +95,7 @@ func (d *Detector) Look(now time.Time) Verdict {
 }
 
 func (d *Detector) compare(p fingerprint.Print, now time.Time) {
-	from := max(0, d.looked-context)
-	for _, e := range d.config.Enrolment {
-		s, ok := fingerprint.Match(e, p[from:])
-		s.B += time.Duration(from) * fingerprint.Step
-		if ok && (d.longest == nil || s.Length > d.longest.Length) {
-			d.longest = &s
-		}
-	}
+	d.replayed(p, max(0, d.looked-context))
 	if d.config.Earlier == nil {
 		return
 	}
@@ -109,6 +109,17 @@ func (d *Detector) compare(p fingerprint.Print, now time.Time) {
 			d.hits = append(d.hits, h)
 		case h.Length > d.hits[i].Length:
 			d.hits[i] = h
+		}
+	}
+}
+
+// replayed looks for the enrolment in what was heard from a word on.
+func (d *Detector) replayed(p fingerprint.Print, from int) {
+	for _, e := range d.config.Enrolment {
+		s, ok := fingerprint.Match(e, p[from:])
+		s.B += time.Duration(from) * fingerprint.Step
+		if ok && (d.longest == nil || s.Length > d.longest.Length) {
+			d.longest = &s
 		}
 	}
 }

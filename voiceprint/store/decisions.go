@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"sidetone/internal/store"
 	"sidetone/voiceprint/store/ledger"
@@ -12,6 +13,9 @@ import (
 
 // Comparison is a decision about a person in a call, with all that it rested on.
 type Comparison = ledger.Comparison
+
+// Sign is one of spoofing.
+type Sign = ledger.Sign
 
 // Look is one point of the score over time.
 type Look = ledger.Look
@@ -38,6 +42,26 @@ func (s *Store) Record(ctx context.Context, by Actor, subject string, c Comparis
 		return "", err
 	}
 	return c.ID, nil
+}
+
+// Amend sets the signs of spoofing of a decision, of which more can show until the
+// leg is over. One that was erased meanwhile stays so.
+func (s *Store) Amend(ctx context.Context, by Actor, id string, signs []Sign) error {
+	names := make([]string, len(signs))
+	for i, g := range signs {
+		names[i] = g.Name
+	}
+	err := s.trail.Do(ctx, by, func(tx *store.Tx) ([]trail.Event, error) {
+		person, err := ledger.Amend(ctx, tx, id, signs)
+		if err != nil || person == "" {
+			return nil, err
+		}
+		return []trail.Event{{Action: "voice.signs", Object: Object(person), Detail: map[string]string{"comparison": id, "signs": strings.Join(names, " ")}}}, nil
+	})
+	if err != nil {
+		return fmt.Errorf("voices: %w", err)
+	}
+	return nil
 }
 
 // Comparisons lists decisions, the newest first, of one subject unless that is

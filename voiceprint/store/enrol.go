@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"math"
 	"strconv"
+	"strings"
 	"time"
 
 	"sidetone/internal/store"
 	"sidetone/voiceprint"
+	"sidetone/voiceprint/spoof/fingerprint"
 	"sidetone/voiceprint/store/trail"
 	"sidetone/voiceprint/store/vault"
 )
@@ -27,6 +29,8 @@ type Voice struct {
 	Template voiceprint.Template
 	// Audio is kept, sealed, where the policy allows it; nil is none.
 	Audio []float32
+	// Prints are of the speech that it was made of; they are kept as long as it is.
+	Prints []fingerprint.Print
 }
 
 // Enrolment is what Enrol adds to a person.
@@ -39,6 +43,9 @@ type Enrolment struct {
 	// Version is the person's as it was when this was decided; another is
 	// ErrConflict. 0 does not ask.
 	Version int64
+	// Alike are the pseudonyms of others whose voice this may be and whom somebody has
+	// looked at: the audit log tells.
+	Alike []string
 }
 
 // Enrol adds templates to a person who consented, and gives their ids.
@@ -48,6 +55,7 @@ func (s *Store) Enrol(ctx context.Context, by Actor, subject string, e Enrolment
 	}
 	rows := make([]template, len(e.Voices))
 	sounds := make([]sound, len(e.Voices))
+	prints := make([][]printRow, len(e.Voices))
 	ids := make([]string, len(e.Voices))
 	for i, v := range e.Voices {
 		var err error
@@ -59,6 +67,14 @@ func (s *Store) Enrol(ctx context.Context, by Actor, subject string, e Enrolment
 			if sounds[i], err = s.sealAudio(v.Audio); err != nil {
 				return nil, err
 			}
+		}
+		for _, p := range v.Prints {
+			row, err := s.sealPrint(p)
+			if err != nil {
+				return nil, err
+			}
+			row.origin, row.made = rows[i].origin, rows[i].made
+			prints[i] = append(prints[i], row)
 		}
 	}
 	err := s.edit(ctx, by, subject, func(tx *store.Tx, p *person) ([]trail.Event, error) {
@@ -93,9 +109,19 @@ func (s *Store) Enrol(ctx context.Context, by Actor, subject string, e Enrolment
 					return nil, err
 				}
 			}
-			events = append(events, trail.Event{Action: "voice.enrolled", Object: Object(p.id), Detail: map[string]string{
+			for _, o := range prints[i] {
+				o.person = p.id
+				if err := o.insert(ctx, tx); err != nil {
+					return nil, err
+				}
+			}
+			detail := map[string]string{
 				"template": r.id, "line": r.line, "model": r.model, "active": strconv.FormatBool(r.active), "audio": strconv.FormatBool(sounds[i].text != ""),
-			}})
+			}
+			if len(e.Alike) > 0 {
+				detail["alike"] = strings.Join(e.Alike, " ")
+			}
+			events = append(events, trail.Event{Action: "voice.enrolled", Object: Object(p.id), Detail: detail})
 		}
 		p.used = store.Micros(s.trail.Now())
 		return events, nil
@@ -304,10 +330,12 @@ func (s *Store) Revoke(ctx context.Context, by Actor, subject, id string) error 
 }
 
 // dropChains deletes a person's templates that the condition chooses, with their
-// audio.
+// audio and prints.
 func dropChains(ctx context.Context, tx *store.Tx, id, cond string, arg any) error {
-	if _, err := tx.Exec(ctx, `DELETE FROM voice_audio WHERE person = ? AND origin IN (SELECT origin FROM voice_templates WHERE person = ? AND `+cond+`)`, id, id, arg); err != nil {
-		return err
+	for _, table := range []string{"voice_audio", "voice_prints"} {
+		if _, err := tx.Exec(ctx, `DELETE FROM `+table+` WHERE person = ? AND origin IN (SELECT origin FROM voice_templates WHERE person = ? AND `+cond+`)`, id, id, arg); err != nil {
+			return err
+		}
 	}
 	_, err := tx.Exec(ctx, `DELETE FROM voice_templates WHERE person = ? AND `+cond, id, arg)
 	return err

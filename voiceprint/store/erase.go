@@ -13,11 +13,11 @@ import (
 // Erased counts what was deleted.
 type Erased struct {
 	// Templates count with all their versions.
-	Templates, Audio, Comparisons, Watch int64
-	Persons                              int64
+	Templates, Audio, Prints, Comparisons, Watch int64
+	Persons                                      int64
 }
 
-// Erase deletes all that is here of a person: templates, audio, decisions, who they
+// Erase deletes all that is here of a person: templates, audio, prints, decisions, who they
 // are and what they said, and with watch the entries of the watch list about them,
 // too. What stays is a pseudonym with the proofs of the erasure and of an opt-out,
 // which goes on to hold.
@@ -28,7 +28,7 @@ func (s *Store) Erase(ctx context.Context, by Actor, subject string, watch bool)
 		if err != nil {
 			return nil, err
 		}
-		out = Erased{Templates: d.templates, Audio: d.audio}
+		out = Erased{Templates: d.templates, Audio: d.audio, Prints: d.prints}
 		if out.Comparisons, err = tx.Exec(ctx, `DELETE FROM voice_comparisons WHERE person = ?`, p.id); err != nil {
 			return nil, err
 		}
@@ -76,8 +76,8 @@ func (s *Store) bury(ctx context.Context, tx *store.Tx, p *person, by string, at
 // callsAtOnce bounds the calls that one transaction takes.
 const callsAtOnce = 200
 
-// EraseCalls deletes the decisions and the watch list's hits of calls that are
-// erased.
+// EraseCalls deletes the decisions, the prints and the watch list's hits of calls that
+// are erased.
 func (s *Store) EraseCalls(ctx context.Context, by Actor, keys ...string) error {
 	for chunk := range slices.Chunk(keys, callsAtOnce) {
 		args := make([]any, len(chunk))
@@ -86,7 +86,7 @@ func (s *Store) EraseCalls(ctx context.Context, by Actor, keys ...string) error 
 		}
 		err := s.trail.Do(ctx, by, func(tx *store.Tx) ([]trail.Event, error) {
 			var sum int64
-			for _, table := range []string{"voice_comparisons", "voice_hits"} {
+			for _, table := range []string{"voice_comparisons", "voice_hits", "voice_prints"} {
 				n, err := tx.Exec(ctx, `DELETE FROM `+table+` WHERE call IN `+store.Marks(len(args)), args...)
 				if err != nil {
 					return nil, err
@@ -96,7 +96,7 @@ func (s *Store) EraseCalls(ctx context.Context, by Actor, keys ...string) error 
 			if sum == 0 {
 				return nil, nil
 			}
-			return []trail.Event{{Action: "voice.erased", Object: "calls", Detail: map[string]string{"calls": fmt.Sprint(len(args)), "decisions": fmt.Sprint(sum)}}}, nil
+			return []trail.Event{{Action: "voice.erased", Object: "calls", Detail: map[string]string{"calls": fmt.Sprint(len(args)), "rows": fmt.Sprint(sum)}}}, nil
 		})
 		if err != nil {
 			return fmt.Errorf("voices: %w", err)
@@ -111,8 +111,9 @@ func (s *Store) EraseCalls(ctx context.Context, by Actor, keys ...string) error 
 type Retention struct {
 	// Unused is since templates were last added or compared.
 	Unused time.Duration
-	// Audio is since it was enrolled, Comparisons and Hits since they were made.
-	Audio, Comparisons, Hits time.Duration
+	// Audio is since it was enrolled, Prints since the call was, Comparisons and Hits
+	// since they were made.
+	Audio, Prints, Comparisons, Hits time.Duration
 }
 
 // Lapsed is what Expire deleted.
@@ -131,7 +132,7 @@ func (s *Store) Expire(ctx context.Context, by Actor, now time.Time, r Retention
 		lapsed, args = lapsed+` OR used < ?`, append(args, store.Micros(now.Add(-r.Unused)))
 	}
 	for {
-		ids, err := s.ids(ctx, `SELECT id FROM voice_persons p WHERE (`+lapsed+`) AND (EXISTS (SELECT 1 FROM voice_templates t WHERE t.person = p.id) OR EXISTS (SELECT 1 FROM voice_audio a WHERE a.person = p.id)) ORDER BY id LIMIT ?`, append(args, callsAtOnce)...)
+		ids, err := s.ids(ctx, `SELECT id FROM voice_persons p WHERE (`+lapsed+`) AND (EXISTS (SELECT 1 FROM voice_templates t WHERE t.person = p.id) OR EXISTS (SELECT 1 FROM voice_audio a WHERE a.person = p.id) OR EXISTS (SELECT 1 FROM voice_prints r WHERE r.person = p.id)) ORDER BY id LIMIT ?`, append(args, callsAtOnce)...)
 		if err != nil {
 			return out, err
 		}
@@ -149,7 +150,7 @@ func (s *Store) Expire(ctx context.Context, by Actor, now time.Time, r Retention
 		table string
 		time  string
 		count *int64
-	}{{r.Audio, "voice_audio", "made", &out.Audio}, {r.Comparisons, "voice_comparisons", "at", &out.Comparisons}} {
+	}{{r.Audio, "voice_audio", "made", &out.Audio}, {r.Prints, "voice_prints", "call <> '' AND made", &out.Prints}, {r.Comparisons, "voice_comparisons", "at", &out.Comparisons}} {
 		if old.keep <= 0 {
 			continue
 		}
@@ -206,7 +207,7 @@ func (s *Store) lapse(ctx context.Context, by Actor, id string, now time.Time, u
 	if d != (dropped{}) {
 		out.Persons++
 	}
-	out.Templates, out.Audio = out.Templates+d.templates, out.Audio+d.audio
+	out.Templates, out.Audio, out.Prints = out.Templates+d.templates, out.Audio+d.audio, out.Prints+d.prints
 	return nil
 }
 

@@ -32,7 +32,7 @@ func comparison(call string) store.Comparison {
 			Quality: voiceprint.Quality{Net: 3 * time.Second, SNR: 14, Level: -26, Clipped: 0.01, Edge: 3400, Reverberation: math.Inf(1), Music: 0.1, Unlike: 0.2},
 			Info:    voiceprint.Info{Model: voiceprint.Model{ID: model, Dim: 192}, Calibration: "7", Trained: "on 88 speakers"},
 		},
-		Signs: map[string]float64{"replay": 0.25},
+		Signs: []store.Sign{{Name: "replay", Strength: 3.5, Probability: 0.95, Evidence: "3.5 s were heard before"}},
 		Looks: []store.Look{{Net: time.Second, LLR: -1.5}, {Net: 3500 * time.Millisecond, LLR: -9.25}},
 	}
 }

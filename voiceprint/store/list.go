@@ -198,6 +198,8 @@ type Stats struct {
 	Templates             map[string]int64
 	Provisional, Versions int64
 	Audio, Comparisons    int64
+	// Prints are those of calls and of enrolments.
+	Prints int64
 	Watch                 watchlist.Stats
 	// Stale are rows that a Rekey would seal again; Unaudited are entries that the
 	// audit log has not got yet.
@@ -217,8 +219,8 @@ func (s *Store) Stats(ctx context.Context) (Stats, error) {
 		return out, err
 	}
 	err = s.db.QueryRow(ctx, `SELECT (SELECT COUNT(DISTINCT person) FROM voice_templates WHERE live AND active), (SELECT COUNT(*) FROM voice_templates WHERE live AND NOT active),
-		(SELECT COUNT(*) FROM voice_templates), (SELECT COUNT(*) FROM voice_audio), (SELECT COUNT(*) FROM voice_comparisons)`).
-		Scan(&out.Enrolled, &out.Provisional, &out.Versions, &out.Audio, &out.Comparisons)
+		(SELECT COUNT(*) FROM voice_templates), (SELECT COUNT(*) FROM voice_audio), (SELECT COUNT(*) FROM voice_comparisons), (SELECT COUNT(*) FROM voice_prints)`).
+		Scan(&out.Enrolled, &out.Provisional, &out.Versions, &out.Audio, &out.Comparisons, &out.Prints)
 	if err != nil {
 		return out, fmt.Errorf("voices: %w", err)
 	}

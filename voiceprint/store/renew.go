@@ -19,6 +19,7 @@ func tables() []vault.Table {
 		{Name: "voice_persons", Column: "subject", Purpose: purposeSubject},
 		{Name: "voice_templates", Column: "payload", Purpose: purposeTemplate, Transform: func(id, _ string) string { return id }},
 		{Name: "voice_audio", Column: "payload", Purpose: purposeAudio},
+		{Name: "voice_prints", Column: "payload", Purpose: purposePrint},
 		watchlist.Table(),
 	}
 }
@@ -167,6 +168,9 @@ func (s *Store) reembed(ctx context.Context, by Actor, e voiceprint.Embedder, t 
 			p.leave = true
 			return nil, nil
 		}
+		if _, uerr = tx.Exec(ctx, `UPDATE voice_prints SET origin = ? WHERE origin = ?`, next.id, t.origin); uerr != nil {
+			return nil, uerr
+		}
 		return []trail.Event{{Action: "voice.enrolled", Object: Object(p.id), Detail: map[string]string{
 			"template": next.id, "line": next.line, "model": next.model, "from": t.id,
 		}}}, next.insert(ctx, tx)
@@ -179,8 +183,10 @@ func (s *Store) reembed(ctx context.Context, by Actor, e voiceprint.Embedder, t 
 func (s *Store) DropModels(ctx context.Context, by Actor, keep string) (int64, error) {
 	var n int64
 	err := s.trail.Do(ctx, by, func(tx *store.Tx) ([]trail.Event, error) {
-		if _, err := tx.Exec(ctx, `DELETE FROM voice_audio WHERE origin IN (SELECT origin FROM voice_templates WHERE model <> ?)`, keep); err != nil {
-			return nil, err
+		for _, table := range []string{"voice_audio", "voice_prints"} {
+			if _, err := tx.Exec(ctx, `DELETE FROM `+table+` WHERE origin IN (SELECT origin FROM voice_templates WHERE model <> ?)`, keep); err != nil {
+				return nil, err
+			}
 		}
 		var err error
 		n, err = tx.Exec(ctx, `DELETE FROM voice_templates WHERE model <> ?`, keep)

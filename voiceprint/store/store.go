@@ -26,7 +26,9 @@
 // voice.key and the database all is open, and in the program's memory templates are
 // compared as they are. What is not turned is only sealed: who a person is, where a
 // template comes from and its quality, and the enrolment audio, which is the voice
-// itself; where that need not outlive a change of the model, do not keep it. A voice
+// itself; where that need not outlive a change of the model, do not keep it. So are the
+// prints by which a recording is recognised: no speech can be made of them, but whoever
+// has a recording can find it by them. A voice
 // cannot be revoked: who has a recording of it can enrol it elsewhere or play it.
 // Watch-list entries share one transform, so that they can be scored as they lie:
 // among them the cosines show to who opens the seals.
@@ -136,6 +138,7 @@ const (
 	purposeSubject  = "voice-subject"
 	purposeTemplate = "voice-template"
 	purposeAudio    = "voice-audio"
+	purposePrint    = "voice-print"
 )
 
 // Store keeps voices.

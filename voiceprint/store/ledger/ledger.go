@@ -26,6 +26,16 @@ type Look struct {
 	LLR float64
 }
 
+// Sign is one of spoofing, as package spoof tells it.
+type Sign struct {
+	Name string
+	// Strength is in seconds of what was heard before, or in nats; Probability is that
+	// of the sign being real.
+	Strength, Probability float64
+	// Evidence is what was seen, in words.
+	Evidence string
+}
+
 // Comparison is a decision about a person in a call, with all that it rested on.
 type Comparison struct {
 	// ID sorts by time.
@@ -41,7 +51,7 @@ type Comparison struct {
 	// Templates are the ids of those compared with.
 	Templates []string
 	// Signs are those of spoofing, which stand beside the score.
-	Signs map[string]float64
+	Signs []Sign
 	// Looks are the scores that led there.
 	Looks []Look
 }
@@ -103,14 +113,21 @@ type detail struct {
 		Music         number `json:"music"`
 		Unlike        number `json:"unlike"`
 	} `json:"quality"`
-	Model       string            `json:"model"`
-	Dim         int               `json:"dim"`
-	Calibration string            `json:"calibration"`
-	Trained     string            `json:"trained"`
-	Templates   []string          `json:"templates,omitempty"`
-	Signs       map[string]number `json:"signs,omitempty"`
+	Model       string   `json:"model"`
+	Dim         int      `json:"dim"`
+	Calibration string   `json:"calibration"`
+	Trained     string   `json:"trained"`
+	Templates   []string `json:"templates,omitempty"`
+	Signs       []sign   `json:"spoof,omitempty"`
 	// Looks are pairs of net microseconds and nats.
 	Looks [][2]number `json:"looks,omitempty"`
+}
+
+type sign struct {
+	Name        string `json:"name"`
+	Strength    number `json:"strength"`
+	Probability number `json:"probability"`
+	Evidence    string `json:"evidence"`
 }
 
 func detailOf(c *Comparison) detail {
@@ -123,16 +140,43 @@ func detailOf(c *Comparison) detail {
 	o := &out.Quality
 	o.Net, o.SNR, o.Level, o.Clipped = q.Net.Microseconds(), number(q.SNR), number(q.Level), number(q.Clipped)
 	o.Edge, o.Reverberation, o.Music, o.Unlike = number(q.Edge), number(q.Reverberation), number(q.Music), number(q.Unlike)
-	if len(c.Signs) > 0 {
-		out.Signs = make(map[string]number, len(c.Signs))
-		for name, v := range c.Signs {
-			out.Signs[name] = number(v)
-		}
-	}
+	out.Signs = signsOf(c.Signs)
 	for _, l := range c.Looks {
 		out.Looks = append(out.Looks, [2]number{number(l.Net.Microseconds()), number(l.LLR)})
 	}
 	return out
+}
+
+func signsOf(signs []Sign) []sign {
+	var out []sign
+	for _, g := range signs {
+		out = append(out, sign{g.Name, number(g.Strength), number(g.Probability), g.Evidence})
+	}
+	return out
+}
+
+// Amend sets the signs of a decision, of which more can show until the leg is over,
+// and says whose it is. One that was erased meanwhile stays so: nobody's.
+func Amend(ctx context.Context, tx *store.Tx, id string, signs []Sign) (person string, err error) {
+	var text string
+	err = tx.QueryRow(ctx, `SELECT person, detail FROM voice_comparisons WHERE id = ?`, store.Clean(id)).Scan(&person, &text)
+	if errors.Is(err, sql.ErrNoRows) {
+		return "", nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("ledger: %w", err)
+	}
+	var d detail
+	if err = json.Unmarshal([]byte(text), &d); err != nil {
+		return "", fmt.Errorf("ledger: comparison %s: %w", id, err)
+	}
+	d.Signs = signsOf(signs)
+	b, err := json.Marshal(d)
+	if err != nil {
+		return "", fmt.Errorf("ledger: %w", err)
+	}
+	_, err = tx.Exec(ctx, `UPDATE voice_comparisons SET detail = ? WHERE id = ?`, store.Clean(string(b)), store.Clean(id))
+	return person, err
 }
 
 func micro(us int64) time.Duration { return time.Duration(us) * time.Microsecond }
@@ -148,11 +192,8 @@ func (in *detail) into(c *Comparison) {
 		Net: micro(o.Net), SNR: float64(o.SNR), Level: float64(o.Level), Clipped: float64(o.Clipped), Edge: float64(o.Edge),
 		Reverberation: float64(o.Reverberation), Music: float64(o.Music), Unlike: float64(o.Unlike),
 	}
-	if len(in.Signs) > 0 {
-		c.Signs = make(map[string]float64, len(in.Signs))
-		for name, v := range in.Signs {
-			c.Signs[name] = float64(v)
-		}
+	for _, g := range in.Signs {
+		c.Signs = append(c.Signs, Sign{g.Name, float64(g.Strength), float64(g.Probability), g.Evidence})
 	}
 	for _, l := range in.Looks {
 		c.Looks = append(c.Looks, Look{micro(int64(l[0])), float64(l[1])})
