@@ -153,13 +153,16 @@ func addConsent(ctx context.Context, tx *store.Tx, id string, c Consent, state S
 }
 
 // dropped counts what was deleted of a person.
-type dropped struct{ templates, audio, prints int64 }
+type dropped struct{ templates, audio, prints, learnt int64 }
 
 func (d dropped) detail(why string) map[string]string {
-	return map[string]string{"why": why, "templates": fmt.Sprint(d.templates), "audio": fmt.Sprint(d.audio), "prints": fmt.Sprint(d.prints)}
+	return map[string]string{
+		"why": why, "templates": fmt.Sprint(d.templates), "audio": fmt.Sprint(d.audio), "prints": fmt.Sprint(d.prints), "learnt": fmt.Sprint(d.learnt),
+	}
 }
 
-// drop deletes a person's templates, with all their versions, audio and prints.
+// drop deletes a person's templates, with all their versions, audio, prints, and what
+// is remembered between calls.
 func drop(ctx context.Context, tx *store.Tx, id string) (d dropped, err error) {
 	if d.templates, err = tx.Exec(ctx, `DELETE FROM voice_templates WHERE person = ?`, id); err != nil {
 		return d, err
@@ -167,6 +170,9 @@ func drop(ctx context.Context, tx *store.Tx, id string) (d dropped, err error) {
 	if d.audio, err = tx.Exec(ctx, `DELETE FROM voice_audio WHERE person = ?`, id); err != nil {
 		return d, err
 	}
-	d.prints, err = tx.Exec(ctx, `DELETE FROM voice_prints WHERE person = ?`, id)
+	if d.prints, err = tx.Exec(ctx, `DELETE FROM voice_prints WHERE person = ?`, id); err != nil {
+		return d, err
+	}
+	d.learnt, err = tx.Exec(ctx, `DELETE FROM voice_passive WHERE person = ?`, id)
 	return d, err
 }

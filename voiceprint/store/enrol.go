@@ -91,12 +91,8 @@ func (s *Store) Enrol(ctx context.Context, by Actor, subject string, e Enrolment
 				}
 			}
 		}
-		var n int
-		if err := tx.QueryRow(ctx, `SELECT COUNT(*) FROM voice_templates WHERE person = ? AND live`, p.id).Scan(&n); err != nil {
+		if err := room(ctx, tx, p.id, len(rows)); err != nil {
 			return nil, err
-		}
-		if n+len(rows) > maxTemplates {
-			return nil, fmt.Errorf("%d templates are there and %d would come; at most %d can be: revoke some, or replace: %w", n, len(rows), maxTemplates, ErrInvalid)
 		}
 		var events []trail.Event
 		for i, r := range rows {
@@ -115,13 +111,11 @@ func (s *Store) Enrol(ctx context.Context, by Actor, subject string, e Enrolment
 					return nil, err
 				}
 			}
-			detail := map[string]string{
-				"template": r.id, "line": r.line, "model": r.model, "active": strconv.FormatBool(r.active), "audio": strconv.FormatBool(sounds[i].text != ""),
-			}
+			told := r.enrolled(sounds[i].text != "")
 			if len(e.Alike) > 0 {
-				detail["alike"] = strings.Join(e.Alike, " ")
+				told.Detail["alike"] = strings.Join(e.Alike, " ")
 			}
-			events = append(events, trail.Event{Action: "voice.enrolled", Object: Object(p.id), Detail: detail})
+			events = append(events, told)
 		}
 		p.used = store.Micros(s.trail.Now())
 		return events, nil
@@ -258,31 +252,35 @@ func (s *Store) Adapt(ctx context.Context, by Actor, subject, from string, t voi
 		if perr := p.permit(s.trail.Now()); perr != nil {
 			return nil, perr
 		}
-		old, oerr := one(ctx, tx, p.id, from)
-		if oerr != nil {
-			return nil, oerr
-		}
-		switch {
-		case !old.live:
-			return nil, fmt.Errorf("template %s has been adapted: %w", from, ErrConflict)
-		case old.model != next.model:
-			return nil, fmt.Errorf("template %s is %w: %s, not %s", from, voiceprint.ErrModel, old.model, next.model)
-		}
-		next.person, next.origin, next.n, next.active, next.line = p.id, old.origin, old.n+1, old.active, old.line
-		if _, xerr := tx.Exec(ctx, `UPDATE voice_templates SET live = FALSE WHERE id = ?`, old.id); xerr != nil {
-			return nil, xerr
-		}
-		if _, xerr := tx.Exec(ctx, `DELETE FROM voice_templates WHERE origin = ? AND n > 1 AND n <= ?`, old.origin, next.n-int64(s.cfg.Versions)+1); xerr != nil {
-			return nil, xerr
-		}
-		return []trail.Event{{Action: "voice.adapted", Object: Object(p.id), Detail: map[string]string{
-			"template": next.id, "from": old.id, "version": fmt.Sprint(next.n),
-		}}}, next.insert(ctx, tx)
+		return s.adapt(ctx, tx, p, from, &next)
 	})
 	if err != nil {
 		return "", err
 	}
 	return next.id, nil
+}
+
+func (s *Store) adapt(ctx context.Context, tx *store.Tx, p *person, from string, next *template) ([]trail.Event, error) {
+	old, err := one(ctx, tx, p.id, from)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case !old.live:
+		return nil, fmt.Errorf("template %s has been adapted: %w", from, ErrConflict)
+	case old.model != next.model:
+		return nil, fmt.Errorf("template %s is %w: %s, not %s", from, voiceprint.ErrModel, old.model, next.model)
+	}
+	next.person, next.origin, next.n, next.active, next.line = p.id, old.origin, old.n+1, old.active, old.line
+	if _, err = tx.Exec(ctx, `UPDATE voice_templates SET live = FALSE WHERE id = ?`, old.id); err != nil {
+		return nil, err
+	}
+	if _, err = tx.Exec(ctx, `DELETE FROM voice_templates WHERE origin = ? AND n > 1 AND n <= ?`, old.origin, next.n-int64(s.cfg.Versions)+1); err != nil {
+		return nil, err
+	}
+	return []trail.Event{{Action: "voice.adapted", Object: Object(p.id), Detail: map[string]string{
+		"template": next.id, "from": old.id, "version": fmt.Sprint(next.n),
+	}}}, next.insert(ctx, tx)
 }
 
 // Rollback makes an earlier version of a template the one that is compared with, and
@@ -330,12 +328,16 @@ func (s *Store) Revoke(ctx context.Context, by Actor, subject, id string) error 
 }
 
 // dropChains deletes a person's templates that the condition chooses, with their
-// audio and prints.
+// audio, prints and how they followed their person.
 func dropChains(ctx context.Context, tx *store.Tx, id, cond string, arg any) error {
+	chosen := `(SELECT origin FROM voice_templates WHERE person = ? AND ` + cond + `)`
 	for _, table := range []string{"voice_audio", "voice_prints"} {
-		if _, err := tx.Exec(ctx, `DELETE FROM `+table+` WHERE person = ? AND origin IN (SELECT origin FROM voice_templates WHERE person = ? AND `+cond+`)`, id, id, arg); err != nil {
+		if _, err := tx.Exec(ctx, `DELETE FROM `+table+` WHERE person = ? AND origin IN `+chosen, id, id, arg); err != nil {
 			return err
 		}
+	}
+	if _, err := tx.Exec(ctx, `DELETE FROM voice_passive WHERE person = ? AND kind = ? AND about IN `+chosen, id, kindFollowed, id, arg); err != nil {
+		return err
 	}
 	_, err := tx.Exec(ctx, `DELETE FROM voice_templates WHERE person = ? AND `+cond, id, arg)
 	return err
@@ -384,6 +386,33 @@ func (t *template) insert(ctx context.Context, tx *store.Tx) error {
 	return err
 }
 
+// add inserts a template if there is room for it.
+func (t *template) add(ctx context.Context, tx *store.Tx) error {
+	if err := room(ctx, tx, t.person, 1); err != nil {
+		return err
+	}
+	return t.insert(ctx, tx)
+}
+
+// enrolled is what the audit log is told of a new template.
+func (t *template) enrolled(audio bool) trail.Event {
+	return trail.Event{Action: "voice.enrolled", Object: Object(t.person), Detail: map[string]string{
+		"template": t.id, "line": t.line, "model": t.model, "active": strconv.FormatBool(t.active), "audio": strconv.FormatBool(audio),
+	}}
+}
+
+// room refuses more templates than a person can have.
+func room(ctx context.Context, tx *store.Tx, person string, more int) error {
+	var n int
+	if err := tx.QueryRow(ctx, `SELECT COUNT(*) FROM voice_templates WHERE person = ? AND live`, person).Scan(&n); err != nil {
+		return err
+	}
+	if n+more > maxTemplates {
+		return fmt.Errorf("%d templates are there and %d would come; at most %d can be: revoke some, or replace: %w", n, more, maxTemplates, ErrInvalid)
+	}
+	return nil
+}
+
 // templates reads rows, in the order in which they were made.
 func templates(ctx context.Context, q store.Querier, cond string, args ...any) ([]template, error) {
 	rows, err := q.Query(ctx, `SELECT `+templateColumns+` FROM voice_templates WHERE `+cond+` ORDER BY made, id`, args...)
@@ -404,8 +433,8 @@ func templates(ctx context.Context, q store.Querier, cond string, args ...any) (
 }
 
 // one is a template of that person.
-func one(ctx context.Context, tx *store.Tx, person, id string) (template, error) {
-	all, err := templates(ctx, tx, `person = ? AND id = ?`, person, id)
+func one(ctx context.Context, q store.Querier, person, id string) (template, error) {
+	all, err := templates(ctx, q, `person = ? AND id = ?`, person, id)
 	if err != nil {
 		return template{}, err
 	}

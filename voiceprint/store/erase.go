@@ -14,7 +14,9 @@ import (
 type Erased struct {
 	// Templates count with all their versions.
 	Templates, Audio, Prints, Comparisons, Watch int64
-	Persons                                      int64
+	// Learnt is what was remembered between calls.
+	Learnt  int64
+	Persons int64
 }
 
 // Erase deletes all that is here of a person: templates, audio, prints, decisions, who they
@@ -28,7 +30,7 @@ func (s *Store) Erase(ctx context.Context, by Actor, subject string, watch bool)
 		if err != nil {
 			return nil, err
 		}
-		out = Erased{Templates: d.templates, Audio: d.audio, Prints: d.prints}
+		out = Erased{Templates: d.templates, Audio: d.audio, Prints: d.prints, Learnt: d.learnt}
 		if out.Comparisons, err = tx.Exec(ctx, `DELETE FROM voice_comparisons WHERE person = ?`, p.id); err != nil {
 			return nil, err
 		}
@@ -77,7 +79,7 @@ func (s *Store) bury(ctx context.Context, tx *store.Tx, p *person, by string, at
 const callsAtOnce = 200
 
 // EraseCalls deletes the decisions, the prints and the watch list's hits of calls that
-// are erased.
+// are erased, and passive enrolments that rest on one of them.
 func (s *Store) EraseCalls(ctx context.Context, by Actor, keys ...string) error {
 	for chunk := range slices.Chunk(keys, callsAtOnce) {
 		args := make([]any, len(chunk))
@@ -93,7 +95,11 @@ func (s *Store) EraseCalls(ctx context.Context, by Actor, keys ...string) error 
 				}
 				sum += n
 			}
-			if sum == 0 {
+			n, err := forgetCalls(ctx, tx, args)
+			if err != nil {
+				return nil, err
+			}
+			if sum += n; sum == 0 {
 				return nil, nil
 			}
 			return []trail.Event{{Action: "voice.erased", Object: "calls", Detail: map[string]string{"calls": fmt.Sprint(len(args)), "rows": fmt.Sprint(sum)}}}, nil
@@ -109,7 +115,7 @@ func (s *Store) EraseCalls(ctx context.Context, by Actor, keys ...string) error 
 // consent covered goes when the consent expires, and a voice of the watch list at
 // its own date.
 type Retention struct {
-	// Unused is since templates were last added or compared.
+	// Unused is since templates were last added or compared, or a call was learnt from.
 	Unused time.Duration
 	// Audio is since it was enrolled, Prints since the call was, Comparisons and Hits
 	// since they were made.
@@ -132,7 +138,7 @@ func (s *Store) Expire(ctx context.Context, by Actor, now time.Time, r Retention
 		lapsed, args = lapsed+` OR used < ?`, append(args, store.Micros(now.Add(-r.Unused)))
 	}
 	for {
-		ids, err := s.ids(ctx, `SELECT id FROM voice_persons p WHERE (`+lapsed+`) AND (EXISTS (SELECT 1 FROM voice_templates t WHERE t.person = p.id) OR EXISTS (SELECT 1 FROM voice_audio a WHERE a.person = p.id) OR EXISTS (SELECT 1 FROM voice_prints r WHERE r.person = p.id)) ORDER BY id LIMIT ?`, append(args, callsAtOnce)...)
+		ids, err := s.ids(ctx, `SELECT id FROM voice_persons p WHERE (`+lapsed+`) AND (EXISTS (SELECT 1 FROM voice_templates t WHERE t.person = p.id) OR EXISTS (SELECT 1 FROM voice_audio a WHERE a.person = p.id) OR EXISTS (SELECT 1 FROM voice_prints r WHERE r.person = p.id) OR EXISTS (SELECT 1 FROM voice_passive l WHERE l.person = p.id)) ORDER BY id LIMIT ?`, append(args, callsAtOnce)...)
 		if err != nil {
 			return out, err
 		}
@@ -184,7 +190,7 @@ func (s *Store) Expire(ctx context.Context, by Actor, now time.Time, r Retention
 	return out, nil
 }
 
-// lapse deletes a person's templates and audio if they are still due.
+// lapse deletes a person's templates, audio and what was learnt if they are still due.
 func (s *Store) lapse(ctx context.Context, by Actor, id string, now time.Time, unused time.Duration, out *Erased) error {
 	var d dropped
 	err := s.editID(ctx, by, id, func(tx *store.Tx, p *person) ([]trail.Event, error) {
@@ -207,7 +213,8 @@ func (s *Store) lapse(ctx context.Context, by Actor, id string, now time.Time, u
 	if d != (dropped{}) {
 		out.Persons++
 	}
-	out.Templates, out.Audio, out.Prints = out.Templates+d.templates, out.Audio+d.audio, out.Prints+d.prints
+	out.Templates, out.Audio = out.Templates+d.templates, out.Audio+d.audio
+	out.Prints, out.Learnt = out.Prints+d.prints, out.Learnt+d.learnt
 	return nil
 }
 

@@ -20,7 +20,7 @@ type Person struct {
 	// ID is the pseudonym, Subject who it is; empty once erased.
 	ID, Subject string
 	Standing
-	// Used is when a template was last added or compared.
+	// Used is when a template was last added or compared, or a call learnt from.
 	Used time.Time
 	// Active and Provisional count the templates that are compared with, and that
 	// wait.

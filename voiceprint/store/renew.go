@@ -18,6 +18,7 @@ func tables() []vault.Table {
 	return []vault.Table{
 		{Name: "voice_persons", Column: "subject", Purpose: purposeSubject},
 		{Name: "voice_templates", Column: "payload", Purpose: purposeTemplate, Transform: func(id, _ string) string { return id }},
+		{Name: "voice_passive", Column: "payload", Purpose: purposePassive, Transform: func(id, _ string) string { return id }},
 		{Name: "voice_audio", Column: "payload", Purpose: purposeAudio},
 		{Name: "voice_prints", Column: "payload", Purpose: purposePrint},
 		watchlist.Table(),
@@ -187,6 +188,9 @@ func (s *Store) DropModels(ctx context.Context, by Actor, keep string) (int64, e
 			if _, err := tx.Exec(ctx, `DELETE FROM `+table+` WHERE origin IN (SELECT origin FROM voice_templates WHERE model <> ?)`, keep); err != nil {
 				return nil, err
 			}
+		}
+		if _, err := tx.Exec(ctx, `DELETE FROM voice_passive WHERE model <> '' AND model <> ?`, keep); err != nil {
+			return nil, err
 		}
 		var err error
 		n, err = tx.Exec(ctx, `DELETE FROM voice_templates WHERE model <> ?`, keep)

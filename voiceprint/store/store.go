@@ -139,6 +139,7 @@ const (
 	purposeTemplate = "voice-template"
 	purposeAudio    = "voice-audio"
 	purposePrint    = "voice-print"
+	purposePassive  = "voice-passive"
 )
 
 // Store keeps voices.
