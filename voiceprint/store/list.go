@@ -200,7 +200,7 @@ type Stats struct {
 	Audio, Comparisons    int64
 	// Prints are those of calls and of enrolments.
 	Prints int64
-	Watch                 watchlist.Stats
+	Watch  watchlist.Stats
 	// Stale are rows that a Rekey would seal again; Unaudited are entries that the
 	// audit log has not got yet.
 	Stale, Unaudited int
