@@ -17,7 +17,6 @@ import (
 
 	"sidetone/cmd/sidetone/internal/app"
 	"sidetone/cmd/sidetone/internal/config"
-	"sidetone/internal/wav"
 	"sidetone/voiceprint"
 	"sidetone/voiceprint/enrol"
 	voicestore "sidetone/voiceprint/store"
@@ -76,7 +75,7 @@ the template with the next call.`,
 			}
 			v, err := app.OpenVoices(cmd.Context(), &cfg, slog.New(slog.DiscardHandler))
 			if err != nil {
-				return err
+				return app.ExplainVoice(err)
 			}
 			defer func() { err = errors.Join(err, v.Close()) }()
 			by := voicestore.Actor{Name: operator()}
@@ -177,7 +176,7 @@ func enrolAll(ctx context.Context, out io.Writer, e *app.Enrolling, all []enrolm
 		}
 		if err != nil {
 			failed++
-			fmt.Fprintf(out, "%s: not enrolled: %v\n", one.customer, err)
+			fmt.Fprintf(out, "%s: not enrolled: %v\n", one.customer, app.ExplainVoice(err))
 		}
 		show(i + 1)
 	}
@@ -188,18 +187,9 @@ func enrolAll(ctx context.Context, out io.Writer, e *app.Enrolling, all []enrolm
 }
 
 func enrolOne(ctx context.Context, out io.Writer, e *app.Enrolling, one enrolment, consent voicestore.Consent) error {
-	var speech []app.Speech
-	for _, name := range one.files {
-		f, err := os.Open(name)
-		if err != nil {
-			return err
-		}
-		a, err := wav.Decode(f)
-		f.Close()
-		if err != nil {
-			return fmt.Errorf("%s: %w", name, err)
-		}
-		speech = append(speech, app.Speech{Name: filepath.Base(name), Audio: a, Channel: one.channel - 1})
+	speech, err := readSpeech(one.files, one.channel)
+	if err != nil {
+		return err
 	}
 	if consent.Text != "" {
 		if err := e.Store.Consent(ctx, e.By, one.customer, consent); err != nil {

@@ -19,28 +19,45 @@ import (
 // voiceVerb is what the verbs on what is kept of voices share.
 type voiceVerb struct{ config string }
 
-// command makes a verb that works on the store, beside a server that may run.
-func (v *voiceVerb) command(c *cobra.Command, do func(ctx context.Context, c *cobra.Command, s *voicestore.Store, by voicestore.Actor, args []string) error) *cobra.Command {
+// openVoices is what is kept of voices while a verb works on it.
+type openVoices struct {
+	*app.Voices
+	cfg config.Config
+	by  voicestore.Actor
+}
+
+// kept makes a verb that works on what is kept, beside a server that may run.
+func (v *voiceVerb) kept(c *cobra.Command, do func(ctx context.Context, c *cobra.Command, k *openVoices, args []string) error) *cobra.Command {
 	c.Flags().StringVarP(&v.config, "config", "c", "", "configuration file (see `sidetone config`); empty: the defaults")
 	c.RunE = func(cmd *cobra.Command, args []string) (err error) {
 		cfg, err := config.Load(v.config)
 		if err != nil {
 			return err
 		}
-		kept, err := app.OpenVoices(cmd.Context(), &cfg, slog.New(slog.DiscardHandler))
-		if err != nil {
-			return err
+		k := &openVoices{cfg: cfg, by: voicestore.Actor{Name: operator()}}
+		if k.Voices, err = app.OpenVoices(cmd.Context(), &cfg, slog.New(slog.DiscardHandler)); err != nil {
+			return app.ExplainVoice(err)
 		}
-		defer func() { err = errors.Join(err, kept.Close()) }()
-		return do(cmd.Context(), cmd, kept.Store, voicestore.Actor{Name: operator()}, args)
+		defer func() { err = errors.Join(err, k.Close()) }()
+		if err = do(cmd.Context(), cmd, k, args); err != nil {
+			return app.ExplainVoice(err)
+		}
+		return nil
 	}
 	return c
+}
+
+// command makes a verb that works on the store alone.
+func (v *voiceVerb) command(c *cobra.Command, do func(ctx context.Context, c *cobra.Command, s *voicestore.Store, by voicestore.Actor, args []string) error) *cobra.Command {
+	return v.kept(c, func(ctx context.Context, c *cobra.Command, k *openVoices, args []string) error {
+		return do(ctx, c, k.Store, k.by, args)
+	})
 }
 
 // voicePeopleCmds are the verbs of those who answer for what is kept of voices. Each
 // use stands in the audit log.
 func voicePeopleCmds() []*cobra.Command {
-	return []*cobra.Command{voiceListCmd(), voiceShowCmd(), voiceConsentCmd(), voiceRevokeCmd(), voiceForgetCmd(), voiceRekeyCmd()}
+	return []*cobra.Command{voiceListCmd(), voiceShowCmd(), voiceConsentCmd(), voiceRevokeCmd(), voiceForgetCmd(), voiceWatchCmd(), voiceRekeyCmd()}
 }
 
 func voiceListCmd() *cobra.Command {

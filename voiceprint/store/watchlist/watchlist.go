@@ -188,21 +188,46 @@ func (l *List) Entries(ctx context.Context, by trail.Actor, after string, limit 
 		return nil, fmt.Errorf("watchlist: %w", err)
 	}
 	out := make([]Entry, 0, len(rows))
-	for _, r := range rows {
-		if r.text != "" {
-			v, _, err := l.vault.OpenTurned(r.text, purpose, r.ID)
-			if err != nil {
-				return nil, fmt.Errorf("watchlist: %w", err)
-			}
-			var why note
-			if err = json.Unmarshal([]byte(v.Note), &why); err != nil {
-				return nil, fmt.Errorf("watchlist: entry %s: %w", r.ID, err)
-			}
-			r.Reason, r.Basis, r.Quality = why.Reason, why.Basis, v.Quality
+	for i := range rows {
+		if err = l.open(&rows[i]); err != nil {
+			return nil, err
 		}
-		out = append(out, r.Entry)
+		out = append(out, rows[i].Entry)
 	}
 	return out, nil
+}
+
+// Entry is one entry, removed or not; one that there never was is ErrUnknown.
+func (l *List) Entry(ctx context.Context, by trail.Actor, id string) (Entry, error) {
+	rows, err := l.rows(ctx, `id = ?`, store.Clean(id))
+	if err != nil {
+		return Entry{}, err
+	}
+	if len(rows) == 0 {
+		return Entry{}, fmt.Errorf("watchlist: %s: %w", id, ErrUnknown)
+	}
+	if err = l.trail.Tell(ctx, by, trail.Event{Action: "voice.read", Object: object(id)}); err != nil {
+		return Entry{}, fmt.Errorf("watchlist: %w", err)
+	}
+	err = l.open(&rows[0])
+	return rows[0].Entry, err
+}
+
+// open adds to an entry what is sealed of it.
+func (l *List) open(r *row) error {
+	if r.text == "" {
+		return nil
+	}
+	v, _, err := l.vault.OpenTurned(r.text, purpose, r.ID)
+	if err != nil {
+		return fmt.Errorf("watchlist: %w", err)
+	}
+	var why note
+	if err = json.Unmarshal([]byte(v.Note), &why); err != nil {
+		return fmt.Errorf("watchlist: entry %s: %w", r.ID, err)
+	}
+	r.Reason, r.Basis, r.Quality = why.Reason, why.Basis, v.Quality
+	return nil
 }
 
 // Extend sets the dates of an entry that is at the given version; at another it is

@@ -4,12 +4,15 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"errors"
 	"time"
 
 	"sidetone/cmd/sidetone/internal/voices"
 	"sidetone/internal/wav"
+	"sidetone/voiceprint"
 	"sidetone/voiceprint/enrol"
 	voicestore "sidetone/voiceprint/store"
+	"sidetone/voiceprint/store/watchlist"
 )
 
 // defaultLine is what a voice is taken to be heard over where nobody says.
@@ -60,21 +63,7 @@ func (e *Enrolling) Enrol(ctx context.Context, speech []Speech) (Enrolled, error
 	if line == "" {
 		line = defaultLine
 	}
-	n, err := e.Enroller.Begin(line, e.Source)
-	if err != nil {
-		return Enrolled{}, err
-	}
-	for _, s := range speech {
-		if err = ctx.Err(); err != nil {
-			return Enrolled{}, err
-		}
-		if err = n.Add(s.Name, s.Audio, s.Channel); err != nil {
-			return Enrolled{}, err
-		}
-	}
-	var id [16]byte
-	_, _ = rand.Read(id[:])
-	t, samples, report, err := n.Finish(hex.EncodeToString(id[:]), time.Now())
+	t, samples, report, err := e.template(ctx, line, speech)
 	if err != nil {
 		return Enrolled{Report: report}, err
 	}
@@ -85,4 +74,39 @@ func (e *Enrolling) Enrol(ctx context.Context, speech []Speech) (Enrolled, error
 		return Enrolled{Report: report}, err
 	}
 	return Enrolled{Template: ids[0], Report: report}, nil
+}
+
+// template makes a template of speech that was heard over a line.
+func (e *Enrolling) template(ctx context.Context, line string, speech []Speech) (t voiceprint.Template, samples []float32, r enrol.Report, err error) {
+	n, err := e.Enroller.Begin(line, e.Source)
+	if err != nil {
+		return t, nil, r, err
+	}
+	for _, s := range speech {
+		if err = ctx.Err(); err != nil {
+			return t, nil, r, err
+		}
+		if err = n.Add(s.Name, s.Audio, s.Channel); err != nil {
+			return t, nil, r, err
+		}
+	}
+	var id [16]byte
+	_, _ = rand.Read(id[:])
+	return n.Finish(hex.EncodeToString(id[:]), time.Now())
+}
+
+// Watch puts the voice of speech on the watch list: of the entry count Person, Reason,
+// Basis, Review and Expires. An *enrol.RefusalError says why the speech is not good
+// enough.
+func (e *Enrolling) Watch(ctx context.Context, entry watchlist.Entry, speech []Speech) (id string, r enrol.Report, err error) {
+	t, _, r, err := e.template(ctx, defaultLine, speech)
+	if err != nil {
+		if no := (*enrol.RefusalError)(nil); errors.As(err, &no) {
+			r = no.Report
+		}
+		return "", r, err
+	}
+	entry.Model, entry.Quality = t.Model, t.Quality
+	id, err = e.Store.Watch().Add(ctx, e.By, t.Embedding, entry)
+	return id, r, err
 }

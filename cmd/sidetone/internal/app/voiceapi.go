@@ -3,7 +3,6 @@ package app
 import (
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"math"
 	"net/http"
@@ -63,26 +62,14 @@ func (a *App) voice(do func(r *http.Request, by voicestore.Actor) (any, error)) 
 
 // classifyVoice gives an error of what is kept of voices its HTTP form.
 func classifyVoice(err error) error {
-	var no *enrol.RefusalError
-	var status int
-	var hint string
-	switch {
-	case errors.As(err, &no):
-		return err
-	case errors.Is(err, voicestore.ErrNoConsent), errors.Is(err, voicestore.ErrExpired):
-		status, hint = http.StatusConflict, "POST /v1/voice/people/{customer}/consent says that they have consented"
-	case errors.Is(err, voicestore.ErrOptedOut):
-		status, hint = http.StatusConflict, "only the customer can change that, by a new consent"
-	case errors.Is(err, voicestore.ErrNotEnrolled), errors.Is(err, voicestore.ErrUnknown):
-		status = http.StatusNotFound
-	case errors.Is(err, voicestore.ErrConflict):
-		status, hint = http.StatusConflict, "read it again"
-	case errors.Is(err, voicestore.ErrInvalid):
-		status = http.StatusBadRequest
-	default:
+	if no := (*enrol.RefusalError)(nil); errors.As(err, &no) {
 		return err
 	}
-	return &apiError{Status: status, Text: err.Error(), Hint: hint}
+	f := faultOf(err)
+	if f == nil {
+		return err
+	}
+	return &apiError{Status: f.status, Text: f.text, Hint: f.web}
 }
 
 // customerOf is whom a request is about.
@@ -376,13 +363,13 @@ func (a *App) postTemplate(r *http.Request, by voicestore.Actor) (any, error) {
 // refusedSpeech is speech of which no template can be made.
 type refusedSpeech struct {
 	reply enrolledReply
-	err   error
+	err   *enrol.RefusalError
 }
 
-func (e *refusedSpeech) Error() string { return e.err.Error() }
+func (e *refusedSpeech) Error() string { return refusalWords(e.err) }
 
 func (e *refusedSpeech) Unwrap() error {
-	return &apiError{Status: http.StatusUnprocessableEntity, Text: fmt.Sprintf("%v: %d ms of speech can be used, %d more are needed", e.err, e.reply.Report.NetMS, e.reply.Report.MissingMS), Hint: "the report's reasons say what speaks against it"}
+	return &apiError{Status: http.StatusUnprocessableEntity, Text: e.Error(), Hint: "the report's reasons say what speaks against it"}
 }
 
 func (a *App) deleteTemplate(r *http.Request, by voicestore.Actor) (any, error) {
