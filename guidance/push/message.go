@@ -93,6 +93,8 @@ type Leg struct {
 	// Doubt quotes what is said on the leg and speaks for the other role, where
 	// the two parties of a call may have been swapped.
 	Doubt string `json:"doubt,omitempty"`
+	// DoubtVoice says that the agent's own voice is heard on the customer's leg.
+	DoubtVoice bool `json:"doubt_voice,omitempty"`
 	// Quality is there once audio has come.
 	Quality *Quality `json:"quality,omitempty"`
 	// Voice is there where the voice is compared with an enrolled one.

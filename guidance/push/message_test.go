@@ -29,7 +29,7 @@ func TestMessages(t *testing.T) {
 	}
 	quality := &Quality{Loss: 4.5, Concealed: 3.25, JitterMS: 12.5, Level: -23.5, Clipped: 0.1, Poor: "loss"}
 	legs := []Leg{
-		{"l1", "agent", "sip:maria@bank.example", LegLive, "announced by the API", "“I lost my card”", quality, nil},
+		{"l1", "agent", "sip:maria@bank.example", LegLive, "announced by the API", "“I lost my card”", true, quality, nil},
 		{ID: "l2", Role: "customer", State: LegHeld, Voice: &Voice{Outcome: "inconclusive", Reasons: []string{"noise"}, Final: true}},
 	}
 	c := Call{"c1", "maria", at, legs, "asked for by maria", AwayFork, "edge-1", 7}

@@ -46,6 +46,8 @@ type Call struct {
 	Voices []Voice     `json:"voice,omitempty"`
 	// Named is who the customer is said to be; empty where nobody has said.
 	Named string `json:"customer,omitempty"`
+	// Confirmed is what has confirmed it on this call besides the voice; empty: nothing.
+	Confirmed string `json:"customer_confirmed,omitempty"`
 	// Record says that the audio is to be kept; Recording is there once it was.
 	Record    bool       `json:"record,omitempty"`
 	Recording *Recording `json:"recording,omitempty"`
@@ -321,7 +323,7 @@ func (c *Call) apply(e *Event) error {
 	case CardShown, CardPainted, CardAnswered, CardWithdrawn:
 		return c.applyCard(e)
 	case CustomerNamed:
-		return read(e, func(b *Named) { c.Named = b.Customer })
+		return read(e, func(b *Named) { c.Named, c.Confirmed = b.Customer, b.Confirmed })
 	case VoiceDecided:
 		return read(e, func(b *Voice) { c.Voices = append(c.Voices, *b) })
 	case RecordingKept:

@@ -234,6 +234,9 @@ type (
 		Customer string `json:"customer"`
 		// By is who says so.
 		By string `json:"by"`
+		// Confirmed is what has confirmed on this call that it is them, such as "pin";
+		// empty: nothing has.
+		Confirmed string `json:"confirmed,omitempty"`
 	}
 	// Voice is the body of VoiceDecided.
 	Voice struct {

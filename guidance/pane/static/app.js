@@ -266,11 +266,11 @@ function voice(call) {
   if ($("voice-text").textContent !== text) $("voice-text").textContent = text;
 }
 
-// doubt suggests a swap where what is said speaks against the roles. The words
+// doubt suggests a swap where what is said, or the agent's voice, speaks against the roles. The words
 // are written only when they change, so that they are read out once.
 function doubt(call) {
-  const legs = call ? call.legs.filter((l) => l.doubt && l.state !== "ended") : [];
-  const heard = legs.map((l) => t("doubtHeard", { role: t(l.role), words: l.doubt })).join(t("listComma"));
+  const legs = call ? call.legs.filter((l) => (l.doubt || l.doubt_voice) && l.state !== "ended") : [];
+  const heard = legs.map((l) => t("doubtHeard", { role: t(l.role), words: l.doubt_voice ? t("doubtVoice") : l.doubt })).join(t("listComma"));
   const text = heard ? t("doubt", { heard }) : "";
   if (!text && $("doubt").contains(document.activeElement)) $("scroll").focus();
   $("doubt").hidden = !text;

@@ -47,6 +47,8 @@ type callRequest struct {
 	// Customer is who the customer is said to be, such as a number in the bank's own
 	// books: the voice is compared with what that person enrolled.
 	Customer string `json:"customer"`
+	// Confirmed is what has confirmed that it is them, such as "pin"; empty: nothing.
+	Confirmed string `json:"confirmed"`
 	// Record is whether the audio shall be kept; left out: as configured.
 	Record *bool `json:"record"`
 }
@@ -118,7 +120,7 @@ func decodeCall(r io.Reader) (callRequest, error) {
 	if err := checkName("call", q.Call, true); err != nil {
 		return q, err
 	}
-	if err := checkCustomer(q.Customer); err != nil {
+	if err := checkCustomer(q.Customer, q.Confirmed); err != nil {
 		return q, err
 	}
 	if err := checkName("agent", q.Agent, false); err != nil {
@@ -321,8 +323,9 @@ type command struct {
 	Reason string `json:"reason"`
 	Leg    string `json:"leg"`
 	Role   string `json:"role"`
-	// Customer is who the customer is said to be.
-	Customer string `json:"customer"`
+	// Customer is who the customer is said to be, Confirmed what has confirmed it.
+	Customer  string `json:"customer"`
+	Confirmed string `json:"confirmed"`
 }
 
 // maxReason bounds a reason, in bytes.

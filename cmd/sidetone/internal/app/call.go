@@ -50,6 +50,8 @@ type call struct {
 	session *guidance.Session
 	rec     journal.Call
 	legs    []*leg
+	// crossed are the legs on which the voices are each other's.
+	crossed crossing
 	// lost is how the call ends unless its fork comes back before expires.
 	lost *media.End
 	// ceded says that another server has the call now, and writes its journal.
@@ -131,7 +133,8 @@ func (c *call) run() {
 	defer c.mu.Unlock()
 	// The call is kept for a while, what heard it is not: it takes far more room
 	// than its record.
-	c.legs, c.session, c.hangUp = nil, nil, func(media.End) {}
+	c.legs, c.crossed = nil, crossing{}
+	c.session, c.hangUp = nil, func(media.End) {}
 	if c.ceded {
 		c.log.Warn("another server goes on with the call")
 		return

@@ -53,6 +53,8 @@ type env struct {
 	// nobody does.
 	ear         *voices.Ear
 	comparisons comparisons
+	// learner learns from voices; nil: nobody does.
+	learner learner
 }
 
 // calls holds the running calls and the last ended ones. It is the media.Host
@@ -247,7 +249,7 @@ func (cs *calls) open(q callRequest, base string) (callReply, error) {
 		return callReply{}, err
 	}
 	if q.Customer != "" {
-		c.nameCustomer(q.Customer, "POST /v1/calls")
+		c.nameCustomer(journal.Named{Customer: q.Customer, Confirmed: q.Confirmed, By: "POST /v1/calls"})
 	}
 	sinks := make([]media.LegSink, len(q.Legs))
 	specs := make([]rtpfork.LegSpec, len(q.Legs))

@@ -112,7 +112,7 @@ func (c *call) decide() {
 		known[i], heard[i] = decisions[i].Conflicts, l.speaks()
 	}
 	roles.Weigh(decisions, heard)
-	disputed := false
+	disputed, crossed := false, false
 	for i, d := range decisions {
 		l, info := running[i], told[i]
 		if !l.fixed {
@@ -128,9 +128,13 @@ func (c *call) decide() {
 		l.conflicts = d.Conflicts
 		l.dispute(len(d.Conflicts) > len(known[i]), d)
 		disputed = disputed || l.disputed
+		if why := c.crossedVoices(l, info.Role); why != "" {
+			l.conflicts = append(slices.Clone(l.conflicts), why)
+			crossed = true
+		}
 		l.info.Store(&info)
 	}
-	suggest(running, disputed)
+	suggest(running, disputed, crossed)
 	for _, l := range running {
 		c.describe(l)
 	}
@@ -207,7 +211,7 @@ func (l *leg) pushed() push.Leg {
 	info := l.info.Load()
 	return push.Leg{
 		ID: l.id, Role: info.Role.String(), RoleReason: info.RoleReason, Identity: info.Identity, State: l.state,
-		Quality: l.quality, Doubt: l.doubt, Voice: l.verdictVoice,
+		Quality: l.quality, Doubt: l.doubt, DoubtVoice: l.voiceDoubt, Voice: l.verdictVoice,
 	}
 }
 

@@ -19,6 +19,7 @@ import (
 	"sidetone/internal/queue"
 	"sidetone/media"
 	"sidetone/media/recording"
+	"sidetone/voiceprint"
 )
 
 const (
@@ -63,6 +64,12 @@ type leg struct {
 	expected     *string
 	looks        []look
 	verdictVoice *push.Voice
+	// ownVoice is what is known of the voice of an agent who is enrolled, heardVoice the
+	// voice as far as it was heard, voiceDoubt that the pane is told of the agent's on a
+	// customer's leg. All are guarded by call.mu.
+	ownVoice   voiceprint.Outcome
+	heardVoice *voices.Heard
+	voiceDoubt bool
 	// stats is how the leg fares while it runs, base how many utterances its name
 	// has had before. Both are guarded by call.mu.
 	stats *journal.LegStats

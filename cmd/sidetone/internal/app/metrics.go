@@ -9,8 +9,10 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"sidetone/cmd/sidetone/internal/voices"
 	"sidetone/internal/pcm"
 	"sidetone/media"
+	"sidetone/voiceprint"
 )
 
 // lagBuckets are bounds in seconds for lags that a person feels.
@@ -35,6 +37,8 @@ type metrics struct {
 	failovers     *prometheus.CounterVec
 	voices        *prometheus.CounterVec
 	voiceTook     prometheus.Histogram
+	agentVoices   *prometheus.CounterVec
+	voiceLearnt   *prometheus.CounterVec
 	// How legs fared, one observation for each that is over.
 	legLoss, legConcealed, legJitter, legLevel, legSkew, legClipped prometheus.Histogram
 }
@@ -60,6 +64,8 @@ func newMetrics() *metrics {
 		cardLatency:   histogram("card_latency_seconds", "From the end of the triggering word to the painted card."),
 		refused:       counter("calls_refused_total", "Calls refused, by who brought them and by cause.", "source", "cause"),
 		voices:        counter("voice_decisions_total", "Decisions on whose voice a leg carries, by outcome.", "outcome"),
+		agentVoices:   counter("voice_agent_decisions_total", "Decisions on whose voice an agent's leg carries, by outcome.", "outcome"),
+		voiceLearnt:   counter("voice_learnt_total", "Calls of named customers, by what passive enrolment or adaptation made of them.", "verdict"),
 		voiceTook:     histogram("voice_decision_seconds", "From the first speech to a match or a mismatch."),
 		guidanceError: prometheus.NewCounter(prometheus.CounterOpts{Name: "sidetone_guidance_errors_total", Help: "Errors of guidance, such as a missing element."}),
 		failovers:     counter("asr_failovers_total", "Changes of a leg's engine: to the fallback and back to the primary.", "to"),
@@ -74,10 +80,23 @@ func newMetrics() *metrics {
 	m.legSkew = of("clock_skew_ppm", "How much faster a sender's clock runs, where it is known.", -1000, -200, -100, -50, -20, 0, 20, 50, 100, 200, 1000)
 	m.legClipped = of("clipped_ratio", "Samples of a leg that were cut off at full scale, as a share.", 0.0001, 0.001, 0.005, 0.01, 0.05, 0.1)
 	m.registry.MustRegister(m.legLoss, m.legConcealed, m.legJitter, m.legLevel, m.legSkew, m.legClipped)
-	m.registry.MustRegister(m.voices, m.voiceTook, m.running, m.calls, m.packets, m.frames, m.hypotheses, m.finalLag, m.wordLag,
+	m.registry.MustRegister(m.agentVoices, m.voiceLearnt, m.voices, m.voiceTook, m.running, m.calls, m.packets, m.frames, m.hypotheses, m.finalLag, m.wordLag,
 		m.cards, m.cardActions, m.cardLatency, m.refused, m.guidanceError, m.failovers,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
+}
+
+// voiceDecided counts a decision on a voice, be it the agent's own.
+func (m *metrics) voiceDecided(a *voices.Answer, own bool) {
+	outcome := a.Decision.Outcome
+	if own {
+		m.agentVoices.WithLabelValues(outcome.String()).Inc()
+		return
+	}
+	m.voices.WithLabelValues(outcome.String()).Inc()
+	if outcome != voiceprint.Inconclusive {
+		m.voiceTook.Observe(a.Took.Seconds())
+	}
 }
 
 // gauge adds a figure that is read when it is asked for.

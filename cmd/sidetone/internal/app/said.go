@@ -79,15 +79,15 @@ func (l *leg) dispute(is bool, d roles.Decision) {
 }
 
 // suggest puts on the pane that two legs may be swapped, where the words on
-// them say so and nobody has chosen by hand.
-func suggest(running []*leg, disputed bool) {
-	swappable := disputed && len(running) == 2 && !running[0].fixed && !running[1].fixed
+// them say so, or the voices, and nobody has chosen by hand.
+func suggest(running []*leg, disputed, crossed bool) {
+	swappable := (disputed || crossed) && len(running) == 2 && !running[0].fixed && !running[1].fixed
 	if swappable {
 		a, b := running[0].role(), running[1].role()
 		swappable = a == media.RoleAgent && b == media.RoleCustomer || a == media.RoleCustomer && b == media.RoleAgent
 	}
 	for _, l := range running {
-		l.doubt = ""
+		l.doubt, l.voiceDoubt = "", swappable && crossed && l.role() == media.RoleCustomer
 		if swappable && l.disputed && !l.verdict.Other {
 			l.doubt = l.verdict.Words
 		}

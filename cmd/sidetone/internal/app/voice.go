@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"net/http"
 	"slices"
-	"strings"
 	"time"
 
 	"sidetone/cmd/sidetone/internal/voices"
@@ -69,13 +68,22 @@ func (c *call) hearVoice(l *leg) {
 	if c.env.ear == nil {
 		return
 	}
-	v, err := c.env.ear.Listen(l.log(), voices.Hooks{Tell: func(a voices.Answer) { c.voiceTold(l, a) }})
+	v, err := c.env.ear.Listen(l.log(), voices.Hooks{
+		Tell:  func(a voices.Answer) { c.voiceTold(l, a) },
+		Heard: func(ctx context.Context, h voices.Heard) { c.voiceHeard(ctx, l, h) },
+	})
 	if err != nil {
 		l.log().Error("the voice cannot be compared", "error", err)
 		return
 	}
 	l.voice = v
 	c.workers.Go(func() { v.Run(c.ctx) })
+}
+
+// voiceHeard takes the voice of a leg as far as it was heard.
+func (c *call) voiceHeard(ctx context.Context, l *leg, h voices.Heard) {
+	c.hearSides(ctx, l, &h)
+	c.learnVoice(ctx, l, &h)
 }
 
 // turn says whether a leg speaks now, where was is what it did before, and reports
@@ -104,14 +112,18 @@ func (c *call) expectVoices() {
 			continue
 		}
 		l.expected = &subject
-		l.looks = nil
+		l.looks, l.ownVoice = nil, voiceprint.Inconclusive
 		l.voice.Expect(subject)
 	}
 }
 
 // subject is who is said to speak on a leg; empty: nobody knows. The caller holds mu.
 func (c *call) subject(l *leg) string {
-	if l.role() != media.RoleCustomer {
+	switch l.role() {
+	case media.RoleAgent:
+		return c.ownSubject(l)
+	case media.RoleCustomer:
+	default:
 		return ""
 	}
 	if c.rec.Named != "" {
@@ -123,14 +135,15 @@ func (c *call) subject(l *leg) string {
 	return ""
 }
 
-// nameCustomer says who the customer is.
-func (c *call) nameCustomer(customer, by string) {
+// nameCustomer says who the customer is. What was confirmed stays so while the same
+// one is named.
+func (c *call) nameCustomer(n journal.Named) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.rec.Ended != nil || c.rec.Named == customer {
+	if c.rec.Ended != nil || c.rec.Named == n.Customer && (n.Confirmed == "" || n.Confirmed == c.rec.Confirmed) {
 		return
 	}
-	c.emit(journal.CustomerNamed, journal.Named{Customer: customer, By: by})
+	c.emit(journal.CustomerNamed, n)
 	c.expectVoices()
 }
 
@@ -146,7 +159,13 @@ func (c *call) voiceTold(l *leg, a voices.Answer) {
 		l.looks = append(l.looks, look{NetMS: d.Net.Milliseconds(), LLR: d.LLR})
 	}
 	shown := shownVoice(d)
-	if d.Final {
+	own := isAgent(a.Subject)
+	if own {
+		// The agent is shown nothing of their own voice.
+		shown = nil
+		l.ownVoice = d.Outcome
+	}
+	if d.Final && !(own && d.Scores == 0) {
 		whole, err := json.Marshal(newEvidence(&a, l.looks))
 		if err != nil {
 			c.log.Error("the evidence of a decision on a voice cannot be written", "error", err)
@@ -154,10 +173,7 @@ func (c *call) voiceTold(l *leg, a voices.Answer) {
 		c.emit(journal.VoiceDecided, journal.Voice{
 			Leg: l.id, Decision: d.Outcome.String(), NetMS: d.Net.Milliseconds(), Reasons: words(d.Reasons), Whole: whole,
 		})
-		c.env.metrics.voices.WithLabelValues(d.Outcome.String()).Inc()
-		if d.Outcome != voiceprint.Inconclusive {
-			c.env.metrics.voiceTook.Observe(a.Took.Seconds())
-		}
+		c.env.metrics.voiceDecided(&a, own)
 		l.log().Info("voice decided", "outcome", d.Outcome.String(), "reasons", d.Reasons, "net", d.Net, "took", a.Took.Round(time.Millisecond))
 	}
 	if !sameVoice(l.verdictVoice, shown) {
@@ -166,6 +182,9 @@ func (c *call) voiceTold(l *leg, a voices.Answer) {
 	}
 	kept := comparison{call: c.key, leg: l.id, at: time.Now(), answer: a, looks: l.looks}
 	c.mu.Unlock()
+	if own && c.env.learner != nil {
+		c.compareSides(c.ctx)
+	}
 	if !d.Final || d.Scores == 0 || c.env.comparisons == nil {
 		return
 	}
@@ -203,13 +222,19 @@ func words(reasons []voiceprint.Reason) []string {
 	return out
 }
 
-// checkCustomer keeps the names of customers harmless; those that begin with "agent:"
-// are the agents' own.
-func checkCustomer(s string) error {
+// checkCustomer keeps the names of customers, and of what confirmed them, harmless;
+// those that begin with "agent:" are the agents' own.
+func checkCustomer(s, confirmed string) error {
 	if err := checkName("customer", s, true); err != nil {
 		return err
 	}
-	if strings.HasPrefix(s, agentSubject) {
+	if err := checkName("confirmed", confirmed, true); err != nil {
+		return err
+	}
+	if confirmed != "" && s == "" {
+		return badRequest("", "confirmed: %q, but nobody is named as the customer", confirmed)
+	}
+	if isAgent(s) {
 		return badRequest("leave the prefix out", "customer: %q names an agent", s)
 	}
 	return nil
@@ -222,10 +247,10 @@ const agentSubject = "agent:"
 func (a *App) putCustomer() http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		a.command(func(c *call, q command) error {
-			if err := checkCustomer(q.Customer); err != nil {
+			if err := checkCustomer(q.Customer, q.Confirmed); err != nil {
 				return err
 			}
-			c.nameCustomer(q.Customer, access.From(r.Context()).Actor())
+			c.nameCustomer(journal.Named{Customer: q.Customer, Confirmed: q.Confirmed, By: access.From(r.Context()).Actor()})
 			return nil
 		})(w, r)
 	}

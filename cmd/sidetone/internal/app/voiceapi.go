@@ -30,6 +30,8 @@ func (a *App) voiceRoutes(mux router) {
 	mux.HandleFunc("POST /v1/voice/people/{customer}/consent", a.voice(a.postConsent))
 	mux.HandleFunc("POST /v1/voice/people/{customer}/templates", a.voice(a.postTemplate))
 	mux.HandleFunc("DELETE /v1/voice/people/{customer}/templates/{id}", a.voice(a.deleteTemplate))
+	mux.HandleFunc("POST /v1/voice/people/{customer}/templates/{id}/rollback", a.voice(a.rollbackTemplate))
+	mux.HandleFunc("DELETE /v1/voice/people/{customer}/passive", a.voice(a.resetPassive))
 	mux.HandleFunc("GET /v1/voice/comparisons", a.voice(a.listComparisons))
 }
 
@@ -186,6 +188,10 @@ type historyReply struct {
 	Consents    []consentReply    `json:"consents"`
 	Templates   []templateReply   `json:"versions"`
 	Comparisons []comparisonReply `json:"comparisons"`
+	// Passive is there where calls are remembered, or a passive enrolment is over.
+	Passive *passiveReply `json:"passive,omitempty"`
+	// Renew says why the person should be enrolled anew.
+	Renew []string `json:"renew"`
 }
 
 type consentReply struct {
@@ -230,6 +236,12 @@ func (a *App) getPerson(r *http.Request, by voicestore.Actor) (any, error) {
 		reply.Templates = append(reply.Templates, templateReply{
 			ID: t.ID, Origin: t.Origin, Version: t.Version, Live: t.Live, Active: t.Active, Line: t.Line, Model: t.Model, Made: t.Made, Audio: t.Audio,
 		})
+	}
+	if reply.Passive, err = a.passiveOf(r.Context(), by, customer); err != nil {
+		return nil, err
+	}
+	if reply.Renew, err = a.renewOf(r.Context(), by, customer, &h); err != nil {
+		return nil, err
 	}
 	reply.Comparisons, err = a.comparisonsOf(r, by, customer, ledger.Filter{})
 	return reply, err

@@ -6,13 +6,13 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"strings"
 	"sync"
 	"time"
 
 	"sidetone/asr/vad"
 	"sidetone/cmd/sidetone/internal/config"
 	"sidetone/cmd/sidetone/internal/voiceguard"
+	"sidetone/cmd/sidetone/internal/voicelearn"
 	"sidetone/cmd/sidetone/internal/voices"
 	"sidetone/internal/audit"
 	"sidetone/internal/models"
@@ -140,6 +140,7 @@ type voiceKit struct {
 	engine   *VoiceEngine
 	ear      *voices.Ear
 	enroller *voices.Enroller
+	learner  *voicelearn.Learner
 	store    *voicestore.Store
 	lookout  *voiceguard.Lookout
 	node     string
@@ -165,7 +166,7 @@ func openVoiceStore(ctx context.Context, cfg *config.Config, db *store.DB, trail
 
 // canonical writes a customer in one way: telephone numbers as the records do.
 func canonical(subject string) string {
-	if strings.HasPrefix(subject, agentSubject) {
+	if isAgent(subject) {
 		return subject
 	}
 	return records.Address(subject)
@@ -190,12 +191,15 @@ func openVoices(ctx context.Context, cfg *config.Config, s *storage, models *mod
 	if k.lookout, err = k.newLookout(); err != nil {
 		return nil, err
 	}
+	if k.learner, err = k.newLearner(&cfg.Voice); err != nil {
+		return nil, fmt.Errorf("voice: %w", err)
+	}
 	policy := voiceprint.DefaultPolicy()
 	policy.FAR, policy.Miss, policy.Limit = cfg.Voice.FAR, cfg.Voice.Miss, cfg.Voice.Limit
 	k.ear, err = voices.New(voices.Config{
 		Embedder: k.engine.Embedder, Scorer: k.engine.Scorer, Policy: policy, People: people{k},
 		NewMeter: func() (voices.Meter, error) { return k.engine.meter(k.engine.Rules.Verification) }, Stretch: voicequality.Stretch * time.Second / voiceprint.Rate,
-		Looks: cfg.Voice.Looks, Log: log,
+		Looks: cfg.Voice.Looks, Log: log, Stages: searchStages(),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("voice: %w", err)

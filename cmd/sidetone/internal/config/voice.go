@@ -1,6 +1,10 @@
 package config
 
-import "time"
+import (
+	"time"
+
+	"sidetone/voiceprint/enrol"
+)
 
 // VoiceModel is the model that voices are compared by, as models.Store names it.
 const VoiceModel = "campplus-speaker"
@@ -16,6 +20,39 @@ type Voice struct {
 	Looks      int           `yaml:"looks"`
 	KeepAudio  bool          `yaml:"keep_audio"`
 	Keep       VoiceKeep     `yaml:"keep"`
+	Passive    VoicePassive  `yaml:"passive"`
+	Adapt      VoiceAdapt    `yaml:"adapt"`
+}
+
+// VoicePassive is how customers are enrolled by what they say on calls.
+type VoicePassive struct {
+	On         bool          `yaml:"on"`
+	Calls      int           `yaml:"calls"`
+	Speech     time.Duration `yaml:"speech"`
+	CallSpeech time.Duration `yaml:"call_speech"`
+	CoolingOff time.Duration `yaml:"cooling_off"`
+	Keep       time.Duration `yaml:"keep"`
+	Conflicts  int           `yaml:"conflicts"`
+}
+
+// VoiceAdapt is how templates follow voices that change slowly.
+type VoiceAdapt struct {
+	On       bool          `yaml:"on"`
+	Evidence float64       `yaml:"evidence"`
+	Speech   time.Duration `yaml:"speech"`
+	Weight   float64       `yaml:"weight"`
+	Every    time.Duration `yaml:"every"`
+	Floor    float64       `yaml:"floor"`
+}
+
+// Learning is by which rules it is learnt from calls.
+func (v *Voice) Learning() enrol.Policy {
+	p := enrol.DefaultPolicy()
+	p.Passive.Calls, p.Passive.Net, p.Passive.CallNet = v.Passive.Calls, v.Passive.Speech, v.Passive.CallSpeech
+	p.Passive.CoolingOff, p.Passive.Keep, p.Passive.Conflicts = v.Passive.CoolingOff, v.Passive.Keep, v.Passive.Conflicts
+	p.Adaptation.LLR, p.Adaptation.Net, p.Adaptation.Weight = v.Adapt.Evidence, v.Adapt.Speech, v.Adapt.Weight
+	p.Adaptation.Every, p.Adaptation.Floor = v.Adapt.Every, v.Adapt.Floor
+	return p
 }
 
 // VoiceKeep is for how long what is known of voices is kept; 0 is for ever.
@@ -41,6 +78,12 @@ func (v *Voice) validate(bad func(key, format string, args ...any)) {
 		if d < 0 {
 			bad("voice.keep."+key, "%v; it cannot be negative", d)
 		}
+	}
+	if _, err := v.Learning().WithDefaults(); err != nil {
+		bad("voice.passive, voice.adapt", "%v", err)
+	}
+	if v.Passive.On && v.Passive.CallSpeech > v.Limit || v.Adapt.On && v.Adapt.Speech > v.Limit {
+		bad("voice.limit", "%v; a call tells of no more speech, and voice.passive.call_speech or voice.adapt.speech asks for more", v.Limit)
 	}
 	if v.Looks < 1 || v.Looks > 64 {
 		bad("voice.looks", "%d; 1 to 64 are possible", v.Looks)
