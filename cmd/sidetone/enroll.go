@@ -32,7 +32,7 @@ type enrolment struct {
 func enrollCmd() *cobra.Command {
 	var configPath, list, consent, how string
 	var one enrolment
-	var replace bool
+	var replace, duplicates bool
 	c := &cobra.Command{
 		Use:   "enroll [FILE.wav ...]",
 		Short: "Enrol customers' voices from recordings",
@@ -83,7 +83,7 @@ the template with the next call.`,
 			if err != nil {
 				return err
 			}
-			e.Replace = replace
+			e.Replace, e.AllowDuplicates = replace, duplicates
 			return enrolAll(cmd.Context(), cmd.OutOrStdout(), e, all, voicestore.Consent{Text: consent, Channel: "sidetone enroll", How: how})
 		},
 	}
@@ -95,6 +95,7 @@ the template with the next call.`,
 	f.StringVar(&list, "csv", "", "file with the columns customer, file and perhaps line, channel")
 	f.StringVar(&consent, "consent", "", "version of the text that they agreed to; empty: they have consented before")
 	f.StringVar(&how, "how", "signed", "in what way they agreed, such as signed or spoken")
+	f.BoolVar(&duplicates, "allow-duplicates", false, "enrol a voice that is enrolled under another name, too; the audit log tells")
 	f.BoolVar(&replace, "replace", false, "replace the templates of the same line")
 	return c
 }
@@ -201,6 +202,10 @@ func enrolOne(ctx context.Context, out io.Writer, e *app.Enrolling, one enrolmen
 	var no *enrol.RefusalError
 	if errors.As(err, &no) {
 		tellReport(out, one.customer, &no.Report)
+	}
+	var others *app.DuplicateError
+	if errors.As(err, &others) {
+		return fmt.Errorf("%w: %s; find out whose it is, or use --allow-duplicates", err, strings.Join(others.Customers, ", "))
 	}
 	if err != nil {
 		return err

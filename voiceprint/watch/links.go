@@ -175,6 +175,15 @@ func (l *Links) Forget(customer string) {
 	}
 }
 
+// ForgetCalls drops calls that are erased.
+func (l *Links) ForgetCalls(calls ...string) {
+	for _, c := range slices.Clone(l.calls) {
+		if slices.Contains(calls, c.Call) {
+			l.drop(c)
+		}
+	}
+}
+
 // Links are all voices that called for several customers, in the order in which they
 // were first heard.
 func (l *Links) Links() []Link {

@@ -143,6 +143,13 @@ func (x *Index) Remove(such func(Source) bool) int {
 	return n
 }
 
+// Has says whether there is a leg of that source.
+func (x *Index) Has(s Source) bool {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	return slices.ContainsFunc(x.legs, func(l leg) bool { return l.source == s })
+}
+
 // Len is how many legs are kept.
 func (x *Index) Len() int {
 	x.mu.RLock()

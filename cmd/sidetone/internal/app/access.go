@@ -161,6 +161,13 @@ func rules(cfg *config.Config) map[string]access.Rule {
 		"POST /v1/voice/people/{customer}/templates":        is(security, administrator, integrator),
 		"DELETE /v1/voice/people/{customer}/templates/{id}": is(security, administrator),
 		"GET /v1/voice/comparisons":                         is(security, administrator),
+		"GET /v1/voice/watch":                               is(security, administrator),
+		"POST /v1/voice/watch":                              is(security, administrator),
+		"POST /v1/voice/watch/{id}":                         is(security, administrator),
+		"DELETE /v1/voice/watch/{id}":                       is(security, administrator),
+		"GET /v1/voice/hits":                                is(security, administrator),
+		"POST /v1/voice/hits/{id}":                          is(security, administrator),
+		"GET /v1/voice/links":                               is(security, administrator),
 		"DELETE /v1/voice/people/{customer}/passive":        is(security, administrator),
 
 		"POST /v1/voice/people/{customer}/templates/{id}/rollback": is(security, administrator),

@@ -86,6 +86,8 @@ type apiError struct {
 	Status int    `json:"-"`
 	Text   string `json:"error"`
 	Hint   string `json:"hint,omitempty"`
+	// Customers are who else has the voice that is to be enrolled.
+	Customers []string `json:"customers,omitempty"`
 	// Retry is after how many seconds the request may come again.
 	Retry int `json:"retry_after,omitempty"`
 }

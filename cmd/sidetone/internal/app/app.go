@@ -126,7 +126,7 @@ func (a *App) build(cfg config.Config, engine maker) error {
 		return err
 	}
 	if a.voices != nil {
-		e.ear, e.comparisons, e.learner = a.voices.ear, a.voices, a.voices.learner
+		e.ear, e.comparisons, e.learner, e.kit = a.voices.ear, a.voices, a.voices.learner, a.voices
 	}
 	a.admission = newAdmission(a.metrics, a.log)
 	a.admission.watchLoad(a.recogniser)

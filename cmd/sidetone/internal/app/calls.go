@@ -55,6 +55,8 @@ type env struct {
 	comparisons comparisons
 	// learner learns from voices; nil: nobody does.
 	learner learner
+	// kit is what all calls share of voices; nil: there is none.
+	kit *voiceKit
 }
 
 // calls holds the running calls and the last ended ones. It is the media.Host

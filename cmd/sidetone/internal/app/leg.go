@@ -10,6 +10,7 @@ import (
 	"sidetone/asr/text"
 	"sidetone/asr/vad"
 	"sidetone/asr/written"
+	"sidetone/cmd/sidetone/internal/voiceguard"
 	"sidetone/cmd/sidetone/internal/voices"
 	"sidetone/guidance"
 	"sidetone/guidance/push"
@@ -64,12 +65,19 @@ type leg struct {
 	expected     *string
 	looks        []look
 	verdictVoice *push.Voice
-	// ownVoice is what is known of the voice of an agent who is enrolled, heardVoice the
+	// ownVoice is what is known of the voice of an agent, ownEnrolled that they are
+	// enrolled, heardVoice the
 	// voice as far as it was heard, voiceDoubt that the pane is told of the agent's on a
 	// customer's leg. All are guarded by call.mu.
-	ownVoice   voiceprint.Outcome
-	heardVoice *voices.Heard
-	voiceDoubt bool
+	ownVoice    voiceprint.Outcome
+	ownEnrolled bool
+	heardVoice  *voices.Heard
+	voiceDoubt  bool
+	// guard looks for signs of spoofing, signs are those that the last decision was kept
+	// with, and compared its id; they belong to the goroutine that listens for the voice.
+	guard    *voiceguard.Guard
+	signs    []signReply
+	compared string
 	// stats is how the leg fares while it runs, base how many utterances its name
 	// has had before. Both are guarded by call.mu.
 	stats *journal.LegStats

@@ -39,6 +39,8 @@ type metrics struct {
 	voiceTook     prometheus.Histogram
 	agentVoices   *prometheus.CounterVec
 	voiceLearnt   *prometheus.CounterVec
+	voiceSigns    *prometheus.CounterVec
+	voiceHits     prometheus.Counter
 	// How legs fared, one observation for each that is over.
 	legLoss, legConcealed, legJitter, legLevel, legSkew, legClipped prometheus.Histogram
 }
@@ -67,6 +69,8 @@ func newMetrics() *metrics {
 		agentVoices:   counter("voice_agent_decisions_total", "Decisions on whose voice an agent's leg carries, by outcome.", "outcome"),
 		voiceLearnt:   counter("voice_learnt_total", "Calls of named customers, by what passive enrolment or adaptation made of them.", "verdict"),
 		voiceTook:     histogram("voice_decision_seconds", "From the first speech to a match or a mismatch."),
+		voiceSigns:    counter("voice_spoof_signs_total", "Signs that a caller's voice is played or made, each once a leg.", "sign"),
+		voiceHits:     prometheus.NewCounter(prometheus.CounterOpts{Name: "sidetone_voice_watch_hits_total", Help: "Legs on which a voice of the watch list seemed to be heard."}),
 		guidanceError: prometheus.NewCounter(prometheus.CounterOpts{Name: "sidetone_guidance_errors_total", Help: "Errors of guidance, such as a missing element."}),
 		failovers:     counter("asr_failovers_total", "Changes of a leg's engine: to the fallback and back to the primary.", "to"),
 	}
@@ -80,7 +84,8 @@ func newMetrics() *metrics {
 	m.legSkew = of("clock_skew_ppm", "How much faster a sender's clock runs, where it is known.", -1000, -200, -100, -50, -20, 0, 20, 50, 100, 200, 1000)
 	m.legClipped = of("clipped_ratio", "Samples of a leg that were cut off at full scale, as a share.", 0.0001, 0.001, 0.005, 0.01, 0.05, 0.1)
 	m.registry.MustRegister(m.legLoss, m.legConcealed, m.legJitter, m.legLevel, m.legSkew, m.legClipped)
-	m.registry.MustRegister(m.agentVoices, m.voiceLearnt, m.voices, m.voiceTook, m.running, m.calls, m.packets, m.frames, m.hypotheses, m.finalLag, m.wordLag,
+	m.registry.MustRegister(m.agentVoices, m.voiceLearnt, m.voices, m.voiceTook, m.voiceSigns, m.voiceHits)
+	m.registry.MustRegister(m.running, m.calls, m.packets, m.frames, m.hypotheses, m.finalLag, m.wordLag,
 		m.cards, m.cardActions, m.cardLatency, m.refused, m.guidanceError, m.failovers,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m

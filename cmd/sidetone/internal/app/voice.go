@@ -20,7 +20,10 @@ const keepVoice = 10 * time.Second
 
 // comparisons keep what was decided on voices.
 type comparisons interface {
-	Compared(ctx context.Context, c comparison) error
+	// Compared keeps a decision and gives its id; empty: it may not be kept.
+	Compared(ctx context.Context, c comparison) (string, error)
+	// Amended sets the signs of spoofing of a decision.
+	Amended(ctx context.Context, id string, signs []signReply) error
 }
 
 // comparison is a decision and how it came to be.
@@ -29,6 +32,7 @@ type comparison struct {
 	at        time.Time
 	answer    voices.Answer
 	looks     []look
+	signs     []signReply
 }
 
 // look is one score on the way to a decision.
@@ -51,14 +55,16 @@ type evidence struct {
 	Calibration string             `json:"calibration"`
 	Quality     map[string]float64 `json:"quality,omitempty"`
 	Looks       []look             `json:"looks,omitempty"`
-	Final       bool               `json:"final"`
+	// Signs are those of spoofing, which may have vetoed and are never in the LLR.
+	Signs []signReply `json:"signs,omitempty"`
+	Final bool        `json:"final"`
 }
 
-func newEvidence(a *voices.Answer, looks []look) evidence {
+func newEvidence(a *voices.Answer, looks []look, signs []signReply) evidence {
 	d := &a.Decision
 	e := evidence{
 		LLR: d.LLR, Accept: d.Accept, Reject: d.Reject, FAR: d.FAR, TookMS: a.Took.Milliseconds(),
-		Model: d.Info.Model.ID, Calibration: d.Info.Calibration, Quality: measures(&d.Quality), Looks: looks, Final: d.Final,
+		Model: d.Info.Model.ID, Calibration: d.Info.Calibration, Quality: measures(&d.Quality), Looks: looks, Signs: signs, Final: d.Final,
 	}
 	return e
 }
@@ -68,20 +74,33 @@ func (c *call) hearVoice(l *leg) {
 	if c.env.ear == nil {
 		return
 	}
-	v, err := c.env.ear.Listen(l.log(), voices.Hooks{
-		Tell:  func(a voices.Answer) { c.voiceTold(l, a) },
+	var last voices.Answer
+	h := voices.Hooks{
+		Tell: func(a voices.Answer) {
+			last = a
+			c.voiceTold(l, a)
+		},
+		Wants: func(ctx context.Context, over bool) bool { return c.wantsVoice(ctx, l, over) },
 		Heard: func(ctx context.Context, h voices.Heard) { c.voiceHeard(ctx, l, h) },
-	})
+	}
+	if g := c.guardVoice(l); g != nil {
+		l.guard, h.Guard = g, g
+	}
+	v, err := c.env.ear.Listen(l.log(), h)
 	if err != nil {
 		l.log().Error("the voice cannot be compared", "error", err)
 		return
 	}
 	l.voice = v
-	c.workers.Go(func() { v.Run(c.ctx) })
+	c.workers.Go(func() {
+		v.Run(c.ctx)
+		c.voiceOver(l, &last)
+	})
 }
 
 // voiceHeard takes the voice of a leg as far as it was heard.
 func (c *call) voiceHeard(ctx context.Context, l *leg, h voices.Heard) {
+	c.searchVoice(ctx, l, &h)
 	c.hearSides(ctx, l, &h)
 	c.learnVoice(ctx, l, &h)
 }
@@ -163,16 +182,11 @@ func (c *call) voiceTold(l *leg, a voices.Answer) {
 	if own {
 		// The agent is shown nothing of their own voice.
 		shown = nil
-		l.ownVoice = d.Outcome
+		l.ownVoice, l.ownEnrolled = d.Outcome, !d.Final || d.Scores > 0
 	}
 	if d.Final && !(own && d.Scores == 0) {
-		whole, err := json.Marshal(newEvidence(&a, l.looks))
-		if err != nil {
-			c.log.Error("the evidence of a decision on a voice cannot be written", "error", err)
-		}
-		c.emit(journal.VoiceDecided, journal.Voice{
-			Leg: l.id, Decision: d.Outcome.String(), NetMS: d.Net.Milliseconds(), Reasons: words(d.Reasons), Whole: whole,
-		})
+		l.signs, l.compared = l.seen(), ""
+		c.emitVoice(l, &a)
 		c.env.metrics.voiceDecided(&a, own)
 		l.log().Info("voice decided", "outcome", d.Outcome.String(), "reasons", d.Reasons, "net", d.Net, "took", a.Took.Round(time.Millisecond))
 	}
@@ -180,7 +194,7 @@ func (c *call) voiceTold(l *leg, a voices.Answer) {
 		l.verdictVoice = shown
 		c.showLeg(l)
 	}
-	kept := comparison{call: c.key, leg: l.id, at: time.Now(), answer: a, looks: l.looks}
+	kept := comparison{call: c.key, leg: l.id, at: time.Now(), answer: a, looks: l.looks, signs: l.signs}
 	c.mu.Unlock()
 	if own && c.env.learner != nil {
 		c.compareSides(c.ctx)
@@ -190,9 +204,23 @@ func (c *call) voiceTold(l *leg, a voices.Answer) {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.ctx), keepVoice)
 	defer cancel()
-	if err := c.env.comparisons.Compared(ctx, kept); err != nil {
+	id, err := c.env.comparisons.Compared(ctx, kept)
+	if err != nil {
 		c.log.Error("a decision on a voice could not be kept; the journal has it", "error", err)
 	}
+	l.compared = id
+}
+
+// emitVoice puts a decision into the journal. The caller holds mu.
+func (c *call) emitVoice(l *leg, a *voices.Answer) {
+	d := &a.Decision
+	whole, err := json.Marshal(newEvidence(a, l.looks, l.signs))
+	if err != nil {
+		c.log.Error("the evidence of a decision on a voice cannot be written", "error", err)
+	}
+	c.emit(journal.VoiceDecided, journal.Voice{
+		Leg: l.id, Decision: d.Outcome.String(), NetMS: d.Net.Milliseconds(), Reasons: words(d.Reasons), Whole: whole,
+	})
 }
 
 // shownVoice is what the agent sees; nil where there was nobody to compare with.

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"sidetone/internal/access"
-	"sidetone/internal/wav"
 	"sidetone/voiceprint"
 	"sidetone/voiceprint/enrol"
 	voicestore "sidetone/voiceprint/store"
@@ -33,6 +32,7 @@ func (a *App) voiceRoutes(mux router) {
 	mux.HandleFunc("POST /v1/voice/people/{customer}/templates/{id}/rollback", a.voice(a.rollbackTemplate))
 	mux.HandleFunc("DELETE /v1/voice/people/{customer}/passive", a.voice(a.resetPassive))
 	mux.HandleFunc("GET /v1/voice/comparisons", a.voice(a.listComparisons))
+	a.watchRoutes(mux)
 }
 
 // voice serves a request about voices where some are compared. The answer is what do
@@ -256,7 +256,8 @@ func (a *App) erasePerson(r *http.Request, by voicestore.Actor) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return map[string]int64{"templates": gone.Templates, "audio": gone.Audio, "comparisons": gone.Comparisons, "watch": gone.Watch}, nil
+	a.voices.forget(customer)
+	return map[string]int64{"templates": gone.Templates, "audio": gone.Audio, "prints": gone.Prints, "comparisons": gone.Comparisons, "watch": gone.Watch}, nil
 }
 
 // consentRequest is what a person said to the use of their voice.
@@ -291,7 +292,9 @@ func (a *App) postConsent(r *http.Request, by voicestore.Actor) (any, error) {
 	case voicestore.Consented:
 		err = s.Consent(r.Context(), by, customer, c)
 	case voicestore.OptedOut:
-		err = s.OptOut(r.Context(), by, customer, c)
+		if err = s.OptOut(r.Context(), by, customer, c); err == nil {
+			a.voices.forget(customer)
+		}
 	default:
 		return nil, badRequest("", "state: %q; asked, consented or opted_out is needed", q.State)
 	}
@@ -344,32 +347,38 @@ func (a *App) postTemplate(r *http.Request, by voicestore.Actor) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	q := r.URL.Query()
-	channel := 0
-	if s := q.Get("channel"); s != "" {
-		if channel, err = strconv.Atoi(s); err != nil || channel < 1 {
-			return nil, badRequest("", "channel: %q is not a number from 1 on", s)
-		}
-		channel--
-	}
-	audio, err := wav.Decode(http.MaxBytesReader(nil, r.Body, maxSpeech))
-	if err != nil {
-		return nil, badRequest("the body is a WAV file: PCM of 16 bits or G.711", "the body: %v", err)
-	}
-	e := Enrolling{
-		Enroller: a.voices.enroller, Store: a.voices.store, By: by, Customer: customer, Line: q.Get("line"), Source: "API",
-		Replace: q.Get("replace") == "true",
-	}
-	done, err := e.Enrol(r.Context(), []Speech{{Name: "the body", Audio: audio, Channel: channel}})
-	var no *enrol.RefusalError
-	if errors.As(err, &no) {
-		return nil, &refusedSpeech{enrolledReply{Report: newReport(&no.Report)}, no}
-	}
+	speech, err := speechOf(r)
 	if err != nil {
 		return nil, err
 	}
+	q := r.URL.Query()
+	e := Enrolling{
+		Enroller: a.voices.enroller, Store: a.voices.store, By: by, Customer: customer, Line: q.Get("line"), Source: "API",
+		Replace: q.Get("replace") == "true", AllowDuplicates: q.Get("duplicates") == "allow",
+	}
+	done, err := e.Enrol(r.Context(), []Speech{speech})
+	var others *DuplicateError
+	if errors.As(err, &others) {
+		no := &apiError{Status: http.StatusConflict, Text: errDuplicate, Hint: "the security team finds out whose it is; ?duplicates=allow enrols it all the same"}
+		if mayKnowOthers(r) {
+			no.Customers = others.Customers
+		}
+		return nil, no
+	}
+	if err != nil {
+		return nil, refusedBy(err)
+	}
 	a.calls.voiceChanged(customer)
 	return enrolledReply{Template: done.Template, Report: newReport(&done.Report)}, nil
+}
+
+// refusedBy tells why no template was made where the speech is to blame.
+func refusedBy(err error) error {
+	var no *enrol.RefusalError
+	if errors.As(err, &no) {
+		return &refusedSpeech{enrolledReply{Report: newReport(&no.Report)}, no}
+	}
+	return err
 }
 
 // refusedSpeech is speech of which no template can be made.
@@ -412,6 +421,7 @@ type comparisonReply struct {
 	Templates   []string           `json:"templates"`
 	Quality     map[string]float64 `json:"quality"`
 	Looks       []look             `json:"looks"`
+	Signs       []signReply        `json:"signs"`
 }
 
 func (a *App) comparisonsOf(r *http.Request, by voicestore.Actor, customer string, f ledger.Filter) ([]comparisonReply, error) {
@@ -426,7 +436,10 @@ func (a *App) comparisonsOf(r *http.Request, by voicestore.Actor, customer strin
 			ID: c.ID, Person: c.Person, Call: c.Call, Leg: c.Leg, At: c.At, TookMS: c.Took.Milliseconds(), Outcome: d.Outcome.String(),
 			Reasons: append([]string{}, words(d.Reasons)...), LLR: d.LLR, Accept: d.Accept, Reject: d.Reject, FAR: d.FAR,
 			NetMS: d.Net.Milliseconds(), Model: d.Info.Model.ID, Calibration: d.Info.Calibration, Templates: c.Templates,
-			Quality: measures(&d.Quality), Looks: []look{},
+			Quality: measures(&d.Quality), Looks: []look{}, Signs: []signReply{},
+		}
+		for _, s := range c.Signs {
+			one.Signs = append(one.Signs, signReply(s))
 		}
 		for _, l := range c.Looks {
 			one.Looks = append(one.Looks, look{NetMS: l.Net.Milliseconds(), LLR: l.LLR})

@@ -24,6 +24,7 @@ import (
 	"sidetone/voiceprint/backend"
 	"sidetone/voiceprint/embed/campplus"
 	voicequality "sidetone/voiceprint/quality"
+	"sidetone/voiceprint/spoof"
 	voicestore "sidetone/voiceprint/store"
 	"sidetone/voiceprint/store/ledger"
 )
@@ -143,6 +144,9 @@ type voiceKit struct {
 	learner  *voicelearn.Learner
 	store    *voicestore.Store
 	lookout  *voiceguard.Lookout
+	prints   *voiceguard.Prints
+	links    *voiceLinks
+	spoof    spoof.Policy
 	node     string
 	log      *slog.Logger
 	stop     context.CancelFunc
@@ -188,7 +192,7 @@ func openVoices(ctx context.Context, cfg *config.Config, s *storage, models *mod
 	if k.enroller, err = k.engine.Enroller(detector); err != nil {
 		return nil, err
 	}
-	if k.lookout, err = k.newLookout(); err != nil {
+	if err = k.openGuard(&cfg.Voice); err != nil {
 		return nil, err
 	}
 	if k.learner, err = k.newLearner(&cfg.Voice); err != nil {
@@ -206,7 +210,10 @@ func openVoices(ctx context.Context, cfg *config.Config, s *storage, models *mod
 	}
 	run, stop := context.WithCancel(context.Background())
 	k.stop = stop
-	k.wg.Go(func() { k.tidy(run, &cfg.Voice.Keep) })
+	k.wg.Go(func() {
+		k.fillGuard(run)
+		k.tidy(run, &cfg.Voice.Keep)
+	})
 	return k, nil
 }
 
@@ -218,6 +225,7 @@ func (k *voiceKit) tidy(ctx context.Context, keep *config.VoiceKeep) {
 		if err := k.expire(ctx, keep, time.Now()); err != nil && ctx.Err() == nil {
 			k.log.Error("what was kept of voices long enough cannot be deleted", "error", err)
 		}
+		k.follow(ctx)
 		select {
 		case <-ctx.Done():
 			return
@@ -242,20 +250,22 @@ func (k *voiceKit) erase(ctx context.Context, customer string, keys []string) er
 		if _, err := k.store.Erase(ctx, k.system(), customer, false); err != nil && !errors.Is(err, voicestore.ErrUnknown) {
 			return err
 		}
+		k.forget(customer)
 	}
+	k.forgetCalls(keys)
 	return k.store.EraseCalls(ctx, k.system(), keys...)
 }
 
 // expire deletes what has been kept as long as it may be.
 func (k *voiceKit) expire(ctx context.Context, keep *config.VoiceKeep, now time.Time) error {
 	gone, err := k.store.Expire(ctx, k.system(), now, voicestore.Retention{
-		Unused: keep.Unused, Audio: keep.Audio, Comparisons: keep.Comparisons, Hits: keep.Hits,
+		Unused: keep.Unused, Audio: keep.Audio, Prints: keep.Prints, Comparisons: keep.Comparisons, Hits: keep.Hits,
 	})
 	if err != nil || gone == (voicestore.Lapsed{}) {
 		return err
 	}
 	k.log.Info("deleted what was kept of voices long enough", "templates", gone.Templates, "audio", gone.Audio,
-		"comparisons", gone.Comparisons, "watch", gone.Watch, "hits", gone.Hits)
+		"prints", gone.Prints, "comparisons", gone.Comparisons, "watch", gone.Watch, "hits", gone.Hits)
 	return nil
 }
 
@@ -288,17 +298,17 @@ func (p people) Templates(ctx context.Context, subject, model string) ([]voicepr
 var _ comparisons = (*voiceKit)(nil)
 
 // Compared implements comparisons.
-func (k *voiceKit) Compared(ctx context.Context, c comparison) error {
+func (k *voiceKit) Compared(ctx context.Context, c comparison) (string, error) {
 	kept := voicestore.Comparison{
-		Call: c.call, Leg: c.leg, At: c.at, Took: c.answer.Took, Decision: c.answer.Decision, Templates: c.answer.Templates,
+		Call: c.call, Leg: c.leg, At: c.at, Took: c.answer.Took, Decision: c.answer.Decision, Templates: c.answer.Templates, Signs: keptSigns(c.signs),
 	}
 	for _, l := range c.looks {
 		kept.Looks = append(kept.Looks, ledger.Look{Net: l.net(), LLR: l.LLR})
 	}
-	_, err := k.store.Record(ctx, k.system(), c.answer.Subject, kept)
+	id, err := k.store.Record(ctx, k.system(), c.answer.Subject, kept)
 	if _, gone := voicestore.ReasonOf(err); gone {
 		// They have opted out or were erased meanwhile: nothing of them is kept.
-		return nil
+		return "", nil
 	}
-	return err
+	return id, err
 }

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"sidetone/voiceprint/enrol"
+	"sidetone/voiceprint/spoof"
 )
 
 // VoiceModel is the model that voices are compared by, as models.Store names it.
@@ -19,6 +20,9 @@ type Voice struct {
 	Parameters string        `yaml:"parameters"`
 	Looks      int           `yaml:"looks"`
 	KeepAudio  bool          `yaml:"keep_audio"`
+	Prints     bool          `yaml:"prints"`
+	Veto       []string      `yaml:"veto"`
+	Links      bool          `yaml:"links"`
 	Keep       VoiceKeep     `yaml:"keep"`
 	Passive    VoicePassive  `yaml:"passive"`
 	Adapt      VoiceAdapt    `yaml:"adapt"`
@@ -55,12 +59,23 @@ func (v *Voice) Learning() enrol.Policy {
 	return p
 }
 
+// Spoof says which signs of spoofing may veto.
+func (v *Voice) Spoof() spoof.Policy {
+	// An empty list is none, which nil is not.
+	p := spoof.Policy{Veto: []spoof.Name{}}
+	for _, name := range v.Veto {
+		p.Veto = append(p.Veto, spoof.Name(name))
+	}
+	return p
+}
+
 // VoiceKeep is for how long what is known of voices is kept; 0 is for ever.
 type VoiceKeep struct {
 	Unused      time.Duration `yaml:"unused"`
 	Audio       time.Duration `yaml:"audio"`
 	Comparisons time.Duration `yaml:"comparisons"`
 	Hits        time.Duration `yaml:"hits"`
+	Prints      time.Duration `yaml:"prints"`
 }
 
 func (v *Voice) validate(bad func(key, format string, args ...any)) {
@@ -73,7 +88,7 @@ func (v *Voice) validate(bad func(key, format string, args ...any)) {
 		bad("voice.limit", "%v; 5s to 1m of speech are possible", v.Limit)
 	}
 	for key, d := range map[string]time.Duration{
-		"unused": v.Keep.Unused, "audio": v.Keep.Audio, "comparisons": v.Keep.Comparisons, "hits": v.Keep.Hits,
+		"unused": v.Keep.Unused, "audio": v.Keep.Audio, "comparisons": v.Keep.Comparisons, "hits": v.Keep.Hits, "prints": v.Keep.Prints,
 	} {
 		if d < 0 {
 			bad("voice.keep."+key, "%v; it cannot be negative", d)
@@ -84,6 +99,9 @@ func (v *Voice) validate(bad func(key, format string, args ...any)) {
 	}
 	if v.Passive.On && v.Passive.CallSpeech > v.Limit || v.Adapt.On && v.Adapt.Speech > v.Limit {
 		bad("voice.limit", "%v; a call tells of no more speech, and voice.passive.call_speech or voice.adapt.speech asks for more", v.Limit)
+	}
+	if _, err := v.Spoof().Judge(spoof.Signals{}); err != nil {
+		bad("voice.veto", "%v", err)
 	}
 	if v.Looks < 1 || v.Looks > 64 {
 		bad("voice.looks", "%d; 1 to 64 are possible", v.Looks)

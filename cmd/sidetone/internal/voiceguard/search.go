@@ -123,38 +123,43 @@ func (l *Lookout) read(ctx context.Context, now time.Time) error {
 
 // Enrolled are all who are enrolled.
 type Enrolled interface {
-	Pseudonym(subject string) (string, error)
 	Scan(ctx context.Context, by voicestore.Actor, model string, fn func(person string, t voiceprint.Template) error) error
 }
 
-// Duplicates looks for a voice, made of net speech, among all who are enrolled but
-// the subject, and returns the pseudonyms of those whose voice it may well be. It reads
-// all templates, one after the other.
-func Duplicates(ctx context.Context, all Enrolled, by voicestore.Actor, s voiceprint.Scorer, e voiceprint.Embedding, net time.Duration, subject string) ([]string, error) {
-	self, err := all.Pseudonym(subject)
-	if err != nil {
-		return nil, err
-	}
-	model := s.Info().Model
-	of := map[string][]voiceprint.Embedding{}
-	err = all.Scan(ctx, by, model.ID, func(person string, t voiceprint.Template) error {
-		if person != self {
-			of[person] = append(of[person], t.Embedding)
-		}
+// Known are the voices of all who are enrolled, in memory. It is not safe for
+// concurrent use.
+type Known struct {
+	scorer voiceprint.Scorer
+	of     map[string][]voiceprint.Embedding
+}
+
+// ReadKnown reads all templates of the scorer's model.
+func ReadKnown(ctx context.Context, all Enrolled, by voicestore.Actor, s voiceprint.Scorer) (*Known, error) {
+	k := &Known{scorer: s, of: map[string][]voiceprint.Embedding{}}
+	err := all.Scan(ctx, by, s.Info().Model.ID, func(person string, t voiceprint.Template) error {
+		k.Add(person, t.Embedding)
 		return ctx.Err()
 	})
-	if err != nil || len(of) == 0 {
-		return nil, err
+	return k, err
+}
+
+// Add adds a template of a person, by pseudonym.
+func (k *Known) Add(person string, e voiceprint.Embedding) { k.of[person] = append(k.of[person], e) }
+
+// Alike are those but the person who may well have this voice, made of net speech, the
+// likeliest first.
+func (k *Known) Alike(e voiceprint.Embedding, net time.Duration, person string) ([]string, error) {
+	var entries []watch.Entry
+	for id, templates := range k.of {
+		if id != person {
+			entries = append(entries, watch.Entry{ID: id, Templates: templates})
+		}
 	}
-	entries := make([]watch.Entry, 0, len(of))
-	for person, templates := range of {
-		entries = append(entries, watch.Entry{ID: person, Templates: templates})
-	}
-	list, err := watch.NewList(model, entries...)
+	list, err := watch.NewList(k.scorer.Info().Model, entries...)
 	if err != nil {
 		return nil, fmt.Errorf("voiceguard: those who are enrolled: %w", err)
 	}
-	searcher, err := watch.NewSearcher(watch.Config{Scorer: s})
+	searcher, err := watch.NewSearcher(watch.Config{Scorer: k.scorer})
 	if err != nil {
 		return nil, err
 	}

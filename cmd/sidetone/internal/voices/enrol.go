@@ -3,6 +3,7 @@ package voices
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"sidetone/asr/vad"
@@ -11,6 +12,7 @@ import (
 	"sidetone/media/resample"
 	"sidetone/voiceprint"
 	"sidetone/voiceprint/enrol"
+	"sidetone/voiceprint/spoof/fingerprint"
 )
 
 // longest bounds a file of speech to enrol.
@@ -41,11 +43,15 @@ func NewEnroller(c EnrollerConfig) (*Enroller, error) {
 	return &Enroller{c}, nil
 }
 
+// Scorer is what weighs the voices that it makes templates of.
+func (e *Enroller) Scorer() voiceprint.Scorer { return e.cfg.Scorer }
+
 // Enrolment is one template in the making. It is not safe for concurrent use.
 type Enrolment struct {
 	of      *Enroller
 	session *enrol.Session
 	speech  []float32
+	prints  []fingerprint.Print
 }
 
 // Begin begins a template of what was heard over a line, from a source: see
@@ -73,7 +79,7 @@ func (n *Enrolment) Add(name string, a *wav.Audio, channel int) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", name, err)
 	}
-	speech, meter, err := n.of.speech(samples)
+	speech, print, meter, err := n.of.speech(samples)
 	if err != nil {
 		return fmt.Errorf("%s: %w", name, err)
 	}
@@ -84,19 +90,27 @@ func (n *Enrolment) Add(name string, a *wav.Audio, channel int) error {
 	}
 	if used {
 		n.speech = append(n.speech, speech...)
+		if print.Speech() >= fingerprint.MinStretch {
+			n.prints = append(n.prints, print)
+		}
 	}
 	return nil
 }
 
-// speech is the net speech of a recording at 16 kHz, and what was measured of it.
-func (e *Enroller) speech(samples []int16) ([]float32, Meter, error) {
+// speech is the net speech of a recording at 16 kHz, its print, and what was measured
+// of it.
+func (e *Enroller) speech(samples []int16) ([]float32, fingerprint.Print, Meter, error) {
 	detector, err := e.cfg.Detector.NewDetector(vad.Config{})
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	meter, err := e.cfg.NewMeter()
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
+	}
+	recorder, err := fingerprint.NewRecorder(longest)
+	if err != nil {
+		return nil, nil, nil, err
 	}
 	var speech []float32
 	var f pcm.Frame
@@ -104,15 +118,21 @@ func (e *Enroller) speech(samples []int16) ([]float32, Meter, error) {
 		copy(f.Samples[:], samples[at:])
 		f.Start = int64(at)
 		detector.Accept(&f)
-		if !meter.Add(&f, detector.Probability() >= SpeechProb) {
+		speaks := detector.Probability() >= SpeechProb
+		recorder.Hear(&f, speaks)
+		if !meter.Add(&f, speaks) {
 			continue
 		}
 		for _, v := range f.Samples {
 			speech = append(speech, float32(v)/32768)
 		}
 	}
-	return speech, meter, nil
+	return speech, slices.Clone(recorder.Print()), meter, nil
 }
+
+// Prints are those of the recordings that were used, by which they are recognised
+// when they are played.
+func (n *Enrolment) Prints() []fingerprint.Print { return n.prints }
 
 // Report is how it stands.
 func (n *Enrolment) Report() (enrol.Report, error) { return n.session.Report() }

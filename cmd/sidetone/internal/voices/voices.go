@@ -147,6 +147,9 @@ type Hooks struct {
 	// Config.Stages, and when the leg is over and there is HeardLeast of it; nil: nobody
 	// wants to know.
 	Heard func(context.Context, Heard)
+	// Wants says whether Heard is to be told now, before the work is done; over says that
+	// the leg is. nil: it always is.
+	Wants func(ctx context.Context, over bool) bool
 	// Guard may be nil.
 	Guard Guard
 }
@@ -260,6 +263,9 @@ func (l *Leg) report(ctx context.Context, over bool) {
 	}
 	if reached {
 		l.stage++
+	}
+	if l.hooks.Wants != nil && !l.hooks.Wants(ctx, over) {
+		return
 	}
 	select {
 	case l.ear.looks <- struct{}{}:
