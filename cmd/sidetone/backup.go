@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 
 	"sidetone/cmd/sidetone/internal/app"
 	"sidetone/cmd/sidetone/internal/config"
+	voicestore "sidetone/voiceprint/store"
 )
 
 func backupCmd() *cobra.Command {
@@ -26,7 +28,13 @@ where none does, the journal goes along. Records in PostgreSQL are not copied: u
 pg_dump.
 
 Calls' words stand in the file in clear; pipe it through age or the like. The keys
-of recordings and audit log go into a file of their own, to be kept elsewhere.`,
+of recordings, voices and audit log go into a file of their own, to be kept
+elsewhere.
+
+Where voices are kept, a small file beside the backup, voice-tombstones-….json, is
+brought up to date: who has opted out or was erased, by pseudonyms, and what was
+taken off the watch list. sidetone restore applies it, so that an older backup
+brings nobody back. Keep one for all backups, and keep it longest.`,
 		Example: `  sidetone backup -c sidetone.yaml --out sidetone.tar --keys-out keys.tar
   sidetone backup -c sidetone.yaml --out - | age -r age1... > sidetone.tar.age`,
 		Args: cobra.NoArgs,
@@ -43,6 +51,7 @@ of recordings and audit log go into a file of their own, to be kept elsewhere.`,
 	f.StringVar(&out, "out", "", "`file` to write, which must not be there; - for the standard output")
 	f.StringVar(&keys, "keys-out", "", "`file` for the keys alone")
 	f.BoolVar(&o.Recordings, "recordings", false, "copy the recordings, too")
+	f.StringVar(&o.Tombstones, "tombstones", "", "`folder` of the tombstones; empty: that of --out")
 	f.BoolVar(&o.Keys, "with-keys", false, "put the keys into the same file: who has it can read everything")
 	return c
 }
@@ -64,6 +73,7 @@ func runBackup(ctx context.Context, configPath, out, keys string, o app.BackupOp
 		}
 		defer f.finish(&err)
 		to = f
+		o.Tombstones = cmp.Or(o.Tombstones, filepath.Dir(out))
 	}
 	if keys != "" {
 		f, openErr := newFile(keys)
@@ -122,13 +132,16 @@ func (p *part) finish(err *error) {
 }
 
 func restoreCmd() *cobra.Command {
-	var configPath, from, keys string
+	var configPath, from, keys, stones string
 	c := &cobra.Command{
 		Use:   "restore --from FILE",
 		Short: "Take a backup out into an empty storage folder",
 		Long: `Checks a backup's hashes and takes it out into the configuration's storage.dir,
 which must not hold anything yet. Calls that ran when it was made get their end
-state. A backup of a newer program is refused by the server's start.`,
+state. A backup of a newer program is refused by the server's start.
+
+Where voices are in it, the tombstones that lie beside the backup are applied: who
+has opted out or was erased since it was made is so again.`,
 		Example: `  sidetone restore -c sidetone.yaml --from sidetone.tar --keys keys.tar
   age -d -i key.txt sidetone.tar.age | sidetone restore -c sidetone.yaml --from -`,
 		Args: cobra.NoArgs,
@@ -136,17 +149,18 @@ state. A backup of a newer program is refused by the server's start.`,
 			if from == "" {
 				return errors.New("say what to restore: --from FILE, or --from - for the standard input")
 			}
-			return runRestore(cmd.Context(), configPath, from, keys, cmd.InOrStdin(), cmd.OutOrStdout(), cmd.ErrOrStderr())
+			return runRestore(cmd.Context(), configPath, from, keys, stones, cmd.InOrStdin(), cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
 	f := c.Flags()
 	f.StringVarP(&configPath, "config", "c", "", "configuration file; empty: the defaults")
 	f.StringVar(&from, "from", "", "`file` of sidetone backup; - for the standard input")
 	f.StringVar(&keys, "keys", "", "`file` of its keys (--keys-out)")
+	f.StringVar(&stones, "tombstones", "", "`folder` of the tombstones; empty: that of --from")
 	return c
 }
 
-func runRestore(ctx context.Context, configPath, from, keys string, stdin io.Reader, stdout, stderr io.Writer) error {
+func runRestore(ctx context.Context, configPath, from, keys, stones string, stdin io.Reader, stdout, stderr io.Writer) error {
 	cfg, err := config.Load(configPath)
 	if err != nil {
 		return err
@@ -163,6 +177,7 @@ func runRestore(ctx context.Context, configPath, from, keys string, stdin io.Rea
 		}
 		defer f.Close()
 		in = f
+		stones = cmp.Or(stones, filepath.Dir(from))
 	}
 	var k io.Reader
 	if keys != "" {
@@ -179,5 +194,26 @@ func runRestore(ctx context.Context, configPath, from, keys string, stdin io.Rea
 	}
 	_, err = fmt.Fprintf(stdout, "%d files of %s, made by version %s on %s; %d calls that ran then are lost\n",
 		len(m.Files), m.Made.Local().Format("2006-01-02 15:04:05"), m.Version, m.Node, ended)
+	if err != nil || m.Schema == 0 {
+		return err
+	}
+	b, err := app.BuryRestored(ctx, &cfg, log, voicestore.Actor{Name: operator()}, stones)
+	if err != nil {
+		return fmt.Errorf("the backup is restored, but who has opted out or was erased since may be back; apply the tombstones before anybody calls (sidetone voice bury FILE): %w", app.ExplainVoice(err))
+	}
+	return tellBuried(stdout, &b)
+}
+
+// tellBuried says what the tombstones did, or what must be done about them.
+func tellBuried(out io.Writer, b *app.Buried) (err error) {
+	switch {
+	case !b.Used:
+	case !b.Keyed:
+		_, err = fmt.Fprintln(out, "Voices are in it, but not their key: put voice.key back, then apply the newest tombstones (sidetone voice bury FILE), or who has opted out or was erased since is back")
+	case b.File == "":
+		_, err = fmt.Fprintln(out, "Voices are in it, and no tombstones lie beside it: who has opted out or was erased since is back. Apply the newest: sidetone voice bury FILE")
+	default:
+		_, err = fmt.Fprintf(out, "%s, of %s: %d persons or voices of the watch list that were gone since are gone again\n", b.File, b.Made.Local().Format("2006-01-02 15:04:05"), b.Changed)
+	}
 	return err
 }

@@ -43,7 +43,7 @@ func TestBackupAndRestoreCommands(t *testing.T) {
 		t.Errorf("over a file: %v", err)
 	}
 	told.Reset()
-	if err = runRestore(t.Context(), there, out, keys, nil, &told, &told); err != nil || !strings.Contains(told.String(), "made by version v1") {
+	if err = runRestore(t.Context(), there, out, keys, "", nil, &told, &told); err != nil || !strings.Contains(told.String(), "made by version v1") {
 		t.Errorf("%v, %s", err, &told)
 	}
 	for _, f := range []string{"sidetone.db", "keys/audit.key"} {
@@ -60,7 +60,7 @@ func TestBackupAndRestoreCommands(t *testing.T) {
 	if left, _ := filepath.Glob(filepath.Join(dir, "*bad*")); len(left) != 0 {
 		t.Errorf("left behind: %v", left)
 	}
-	if err = runRestore(t.Context(), elsewhere, "-", "", strings.NewReader("no tar"), &told, &told); err == nil {
+	if err = runRestore(t.Context(), elsewhere, "-", "", "", strings.NewReader("no tar"), &told, &told); err == nil {
 		t.Error("noise is restored")
 	}
 }

@@ -57,7 +57,8 @@ func (v *voiceVerb) command(c *cobra.Command, do func(ctx context.Context, c *co
 // voicePeopleCmds are the verbs of those who answer for what is kept of voices. Each
 // use stands in the audit log.
 func voicePeopleCmds() []*cobra.Command {
-	return []*cobra.Command{voiceListCmd(), voiceShowCmd(), voiceConsentCmd(), voiceRevokeCmd(), voiceForgetCmd(), voiceWatchCmd(), voiceRekeyCmd()}
+	return []*cobra.Command{voiceListCmd(), voiceShowCmd(), voiceConsentCmd(), voiceRevokeCmd(), voiceForgetCmd(), voiceWatchCmd(),
+		voiceRekeyCmd(), voiceReembedCmd(), voiceTombstonesCmd(), voiceBuryCmd()}
 }
 
 func voiceListCmd() *cobra.Command {
@@ -210,30 +211,4 @@ func voiceForgetCmd() *cobra.Command {
 	})
 	c.Flags().BoolVar(&watch, "watch", false, "from the watch list, too")
 	return c
-}
-
-func voiceRekeyCmd() *cobra.Command {
-	v := &voiceVerb{}
-	return v.command(&cobra.Command{
-		Use:   "rekey",
-		Short: "Seal everything again under the newest keys",
-		Long: `Seals what is kept of voices under the newest key of the keyring (after
-"sidetone keys rotate"), so that older keys can go. It can be stopped and called
-again, while servers run.`,
-		Example: "  sidetone keys rotate && sidetone voice rekey",
-		Args:    cobra.NoArgs,
-	}, func(ctx context.Context, c *cobra.Command, s *voicestore.Store, by voicestore.Actor, _ []string) error {
-		var show func(int)
-		n, err := s.Rekey(ctx, by, func(done, total int) {
-			if show == nil {
-				show = progress(total, "rows")
-			}
-			show(done)
-		})
-		if err != nil {
-			return err
-		}
-		_, err = fmt.Fprintf(c.OutOrStdout(), "%d rows are sealed anew\n", n)
-		return err
-	})
 }

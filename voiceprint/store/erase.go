@@ -2,12 +2,16 @@ package store
 
 import (
 	"context"
+	"database/sql"
+	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
 	"sidetone/internal/store"
 	"sidetone/voiceprint/store/trail"
+	"sidetone/voiceprint/store/watchlist"
 )
 
 // Erased counts what was deleted.
@@ -219,42 +223,63 @@ func (s *Store) lapse(ctx context.Context, by Actor, id string, now time.Time, u
 }
 
 // Tombstone says that a person opted out or was erased, and of whom only to who has
-// the key.
+// the key; or that a voice was taken off the watch list.
 type Tombstone struct {
-	Person string `json:"person"`
+	Person string `json:"person,omitempty"`
 	// OptedOut and Erased are when; zero is not.
 	OptedOut time.Time `json:"opted_out,omitzero"`
 	Erased   time.Time `json:"erased,omitzero"`
+	// Watch is the entry of the watch list, Removed when it went.
+	Watch   string    `json:"watch,omitempty"`
+	Removed time.Time `json:"removed,omitzero"`
 }
 
-// Tombstones lists the opt-outs and erasures behind after, a pseudonym: kept apart
-// from the database's backups, they are what Bury needs when an old one was
+// Tombstones lists all opt-outs, erasures and removals from the watch list: kept
+// apart from the database's backups, they are what Bury needs when an old one was
 // restored.
-func (s *Store) Tombstones(ctx context.Context, after string, limit int) ([]Tombstone, error) {
-	ids, err := s.ids(ctx, `SELECT id FROM voice_persons WHERE (state = ? OR erased > 0) AND id > ? ORDER BY id LIMIT ?`, string(OptedOut), store.Clean(after), max(1, limit))
+func (s *Store) Tombstones(ctx context.Context) ([]Tombstone, error) {
+	out := []Tombstone{}
+	rows, err := s.db.Query(ctx, `SELECT id, state, since, erased FROM voice_persons WHERE state = ? OR erased > 0 ORDER BY id`, string(OptedOut))
+	if err == nil {
+		err = store.Rows(rows, func(rows *sql.Rows) error {
+			var t Tombstone
+			var state State
+			var since, gone int64
+			serr := rows.Scan(&t.Person, &state, &since, &gone)
+			t.Erased = fromMicros(gone)
+			if state == OptedOut {
+				t.OptedOut = fromMicros(since)
+			}
+			out = append(out, t)
+			return serr
+		})
+	}
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("voices: %w", err)
 	}
-	out := make([]Tombstone, 0, len(ids))
-	for _, id := range ids {
-		p, err := load(ctx, s.db, id)
-		if err != nil {
-			return nil, err
-		}
-		t := Tombstone{Person: id, Erased: fromMicros(p.erased)}
-		if p.state == OptedOut {
-			t.OptedOut = fromMicros(p.since)
-		}
-		out = append(out, t)
+	gone, err := s.watch.Removed(ctx)
+	for _, id := range slices.Sorted(maps.Keys(gone)) {
+		out = append(out, Tombstone{Watch: id, Removed: gone[id]})
 	}
-	return out, nil
+	return out, err
 }
 
 // Bury applies tombstones to a database that is older than they are, and says of
-// how many persons in it something was changed. Who consented after them stays.
+// how many persons and voices of the watch list in it something was changed. Who
+// consented after them stays.
 func (s *Store) Bury(ctx context.Context, by Actor, stones []Tombstone) (int, error) {
 	buried := 0
 	for _, t := range stones {
+		if t.Watch != "" {
+			err := s.watch.Remove(ctx, by, t.Watch)
+			if err != nil && !errors.Is(err, watchlist.ErrUnknown) {
+				return buried, err
+			}
+			if err == nil {
+				buried++
+			}
+			continue
+		}
 		changed := false
 		err := s.editID(ctx, by, store.Clean(t.Person), func(tx *store.Tx, p *person) ([]trail.Event, error) {
 			out := !t.OptedOut.IsZero() && store.Micros(t.OptedOut) > p.since

@@ -422,9 +422,18 @@ func TestTombstones(t *testing.T) {
 		later := begin.Add(time.Hour)
 		w.pass(2 * time.Hour)
 		w.consent("back")
-		stones := []store.Tombstone{{Person: before["erased"], Erased: later}, {Person: before["out"], OptedOut: later},
+		watched := make([]string, 2)
+		for i := range watched {
+			watched[i], err = w.Watch().Add(ctx, ann, spoken(uint64(20+i), "phone").Template.Embedding, watchlist.Entry{
+				Model: model, Reason: "x", Basis: "y", Review: begin.AddDate(1, 0, 0), Expires: begin.AddDate(1, 0, 0),
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		stones := []store.Tombstone{{Watch: watched[0], Removed: later}, {Watch: "unheard", Removed: later}, {Person: before["erased"], Erased: later}, {Person: before["out"], OptedOut: later},
 			{Person: before["both"], OptedOut: later, Erased: later.Add(time.Minute)}, {Person: before["back"], OptedOut: later, Erased: later}, {Person: "unheard", OptedOut: later}}
-		if n, err := w.Bury(ctx, ann, stones); n != 3 || err != nil {
+		if n, err := w.Bury(ctx, ann, stones); n != 4 || err != nil {
 			t.Errorf("buried %d, %v", n, err)
 		}
 		for s, want := range map[string]store.State{"erased": store.Unknown, "out": store.OptedOut, "both": store.OptedOut, "back": store.Consented, "stays": store.Consented} {
@@ -436,11 +445,18 @@ func TestTombstones(t *testing.T) {
 				t.Errorf("%s: %+v", s, h)
 			}
 		}
-		got, err := w.Tombstones(ctx, "", 100)
-		if err != nil || len(got) != 4 {
+		if left, err := w.Watch().Entries(ctx, ann, "", 0, false); err != nil || len(left) != 1 || left[0].ID != watched[1] {
+			t.Errorf("on the watch list: %+v, %v", left, err)
+		}
+		got, err := w.Tombstones(ctx)
+		if err != nil || len(got) != 5 {
 			t.Fatalf("tombstones %+v, %v", got, err)
 		}
 		for _, g := range got {
+			if g.Watch != "" {
+				// It went when it was buried.
+				g.Removed = later
+			}
 			if !slices.Contains(stones, g) {
 				t.Errorf("tombstone %+v", g)
 			}

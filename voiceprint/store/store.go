@@ -177,6 +177,15 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 	return s, nil
 }
 
+// InUse says whether a database holds voices, and whether the voices' key lies in the
+// folder of the keys. It makes nothing, unlike Open.
+func InUse(ctx context.Context, db *store.DB, keyDir string) (used, keyed bool, err error) {
+	if used, err = vault.InUse(ctx, db); err != nil {
+		return false, false, fmt.Errorf("voices: %w", err)
+	}
+	return used, vault.HasKey(keyDir), nil
+}
+
 // Watch is the watch list.
 func (s *Store) Watch() *watchlist.List { return s.watch }
 

@@ -16,6 +16,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"sync"
 
@@ -85,6 +86,18 @@ func Open(ctx context.Context, db *store.DB, cfg Config) (*Vault, error) {
 		return nil, fmt.Errorf("vault: %w", err)
 	}
 	return v, nil
+}
+
+// InUse says whether a database was made with a key of voices.
+func InUse(ctx context.Context, db store.Querier) (bool, error) {
+	proofs, err := readProofs(ctx, db)
+	return len(proofs) > 0, err
+}
+
+// HasKey says whether a folder has a key of voices, of whatever database.
+func HasKey(dir string) bool {
+	_, err := os.Stat(path(dir))
+	return err == nil
 }
 
 // Pseudonym is what a person is called in the database.

@@ -230,6 +230,26 @@ func (l *List) open(r *row) error {
 	return nil
 }
 
+// Removed are the entries that went, and when.
+func (l *List) Removed(ctx context.Context) (map[string]time.Time, error) {
+	rows, err := l.db.Query(ctx, `SELECT id, removed FROM voice_watch WHERE payload = ''`)
+	if err != nil {
+		return nil, fmt.Errorf("watchlist: %w", err)
+	}
+	out := map[string]time.Time{}
+	err = store.Rows(rows, func(rows *sql.Rows) error {
+		var id string
+		var removed int64
+		serr := rows.Scan(&id, &removed)
+		out[id] = store.Time(removed)
+		return serr
+	})
+	if err != nil {
+		return nil, fmt.Errorf("watchlist: %w", err)
+	}
+	return out, nil
+}
+
 // Extend sets the dates of an entry that is at the given version; at another it is
 // ErrConflict.
 func (l *List) Extend(ctx context.Context, by trail.Actor, id string, version int64, review, expires time.Time) error {

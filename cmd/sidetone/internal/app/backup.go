@@ -28,6 +28,9 @@ type BackupOptions struct {
 	// SplitKeys, if not nil, gets an archive of the keys alone.
 	SplitKeys io.Writer
 	Version   string
+	// Tombstones is the folder in which the list of who has opted out or was erased is
+	// brought up to date; empty: none is.
+	Tombstones string
 }
 
 // Backup writes what is kept to an archive, beside a server that may run. The
@@ -64,6 +67,11 @@ func Backup(ctx context.Context, cfg *config.Config, log *slog.Logger, o BackupO
 		return m, err
 	}
 	defer func() { err = errors.Join(err, k.Close()) }()
+	if o.Tombstones != "" {
+		if err = keepTombstones(ctx, cfg, k, o.Tombstones, log); err != nil {
+			return m, fmt.Errorf("the tombstones: %w", err)
+		}
+	}
 	if !k.store.Postgres() {
 		c.Database, c.Schema = k.store, state.Schema
 	}

@@ -32,6 +32,15 @@ func OpenVoices(ctx context.Context, cfg *config.Config, log *slog.Logger) (*Voi
 	return &Voices{Kept: k, Store: s}, nil
 }
 
+// Engine is what the configuration has voices compared by.
+func (v *Voices) Engine(cfg *config.Config) (*VoiceEngine, error) {
+	store, err := modelStore(cfg.Models.Store)
+	if err != nil {
+		return nil, err
+	}
+	return LoadVoiceEngine(store, cfg.Voice.Parameters)
+}
+
 // Enrolling makes templates of the configured model for one customer after the other.
 func (v *Voices) Enrolling(cfg *config.Config, by voicestore.Actor) (*Enrolling, error) {
 	store, err := modelStore(cfg.Models.Store)
