@@ -41,9 +41,10 @@ more without the pauses, 30 s are better. Files that are too noisy, clipped or h
 two voices are not used, and it says which and why.
 
 A customer is whom your own books call so: the name with which calls are opened
-("customer" in POST /v1/calls), or a telephone number. Nobody is enrolled who has
-not consented. What they agreed to is recorded with --consent, the version of the
-text that they were read; without it the consent must be there.
+("customer" in POST /v1/calls), or a telephone number; agent:NAME is an agent, whose
+own voice tells swapped legs. Nobody is enrolled who has not consented. What they
+agreed to is recorded with --consent, the version of the text that they were read;
+without it the consent must be there.
 
 With --csv many are enrolled: a file with the columns customer and file, and line
 and channel if you like. Rows of one customer and line make one template. Files lie

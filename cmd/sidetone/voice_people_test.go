@@ -50,6 +50,8 @@ func TestEnrolAndForget(t *testing.T) {
 	refuses("1 of 2 were not enrolled", "enroll", "--csv", list, "--consent", "terms 3")
 	refuses("customer", "enroll", file)
 	refuses("not both", "enroll", "--csv", list, file)
+	says("agent:ann: enrolled", "enroll", "--customer", "agent:ann", "--consent", "terms for staff", file)
+	says("agent:ann", "voice", "list", "--enrolled")
 	says("lb-2", "voice", "list", "--enrolled")
 	says("terms 3", "voice", "show", "LB-2")
 	says("headset", "voice", "show", "LB-2")

@@ -261,11 +261,15 @@ func (k *voiceKit) expire(ctx context.Context, keep *config.VoiceKeep, now time.
 	gone, err := k.store.Expire(ctx, k.system(), now, voicestore.Retention{
 		Unused: keep.Unused, Audio: keep.Audio, Prints: keep.Prints, Comparisons: keep.Comparisons, Hits: keep.Hits,
 	})
-	if err != nil || gone == (voicestore.Lapsed{}) {
+	if err != nil {
+		return err
+	}
+	calls, err := k.store.ExpirePassive(ctx, k.system(), now.Add(-k.learner.Keep()), k.learner.Expire(now))
+	if err != nil || calls == 0 && gone == (voicestore.Lapsed{}) {
 		return err
 	}
 	k.log.Info("deleted what was kept of voices long enough", "templates", gone.Templates, "audio", gone.Audio,
-		"prints", gone.Prints, "comparisons", gone.Comparisons, "watch", gone.Watch, "hits", gone.Hits)
+		"prints", gone.Prints, "comparisons", gone.Comparisons, "watch", gone.Watch, "hits", gone.Hits, "learnt", gone.Learnt, "passive", calls)
 	return nil
 }
 
