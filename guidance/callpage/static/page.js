@@ -1,5 +1,6 @@
 // What both pages have: language, theme, and words for a call's end.
 import { $ } from "/pane/dom.js";
+import { reveal } from "/pane/account.js";
 import { isDark, toggleTheme } from "/pane/prefs.js";
 import { current, has, t, toggleLanguage, translate } from "./strings.js";
 
@@ -14,6 +15,7 @@ export function dress(redraw) {
   $("theme").addEventListener("click", () => { toggleTheme(); label(); });
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", label);
   label();
+  reveal();
 }
 
 export const states = ["running", "ended", "refused", "aborted", "lost", "timed out"];

@@ -2,7 +2,7 @@
 import { load, save } from "/pane/prefs.js";
 
 const en = {
-  calls: "Calls", allCalls: "Calls", skip: "Skip to the transcript",
+  calls: "Calls", pages: "Pages", voices: "Voices", allCalls: "Calls", skip: "Skip to the transcript",
   words: "What was said", wordsHint: "Words said in the call", agent: "Agent", state: "State", day: "Day", find: "Find", more: "Show more",
   anyState: "Any", nobody: "nobody", counts: "lines: {words}, cards: {cards}", recorded: "recorded",
   foundNone: "No call fits.", foundOne: "1 call", foundMany: "{n} calls", cannotList: "The calls cannot be listed: {why}",
@@ -34,7 +34,7 @@ const en = {
 };
 
 const zh = {
-  calls: "通话", allCalls: "通话", skip: "跳到通话实录",
+  calls: "通话", pages: "页面", voices: "声纹", allCalls: "通话", skip: "跳到通话实录",
   words: "说过的话", wordsHint: "通话中出现的词语", agent: "坐席", state: "状态", day: "日期", find: "查找", more: "显示更多",
   anyState: "全部", nobody: "无", counts: "{words} 句，{cards} 张提示卡", recorded: "有录音",
   foundNone: "没有符合条件的通话。", foundOne: "1 通", foundMany: "{n} 通", cannotList: "无法列出通话：{why}",

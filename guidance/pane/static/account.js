@@ -19,6 +19,14 @@ export async function stay() {
   }
 }
 
+// reveal shows the links to pages that only some may see: data-roles says who. A
+// server that asks for no login shows all to everybody.
+export async function reveal() {
+  let me = null;
+  try { me = await who(); } catch { return; }
+  for (const a of document.querySelectorAll("[data-roles]")) a.hidden = me !== null && !a.dataset.roles.split(" ").some((r) => me.roles.includes(r));
+}
+
 // offer shows the button to those who can log out.
 export async function offer(button) {
   let me = null;

@@ -6,7 +6,7 @@ import { Link } from "./link.js";
 import { Transcript } from "./transcript.js";
 import { Cards } from "./cards.js";
 import { Search } from "./search.js";
-import { offer, stay } from "./account.js";
+import { offer, reveal, stay } from "./account.js";
 
 const agent = decodeURIComponent(location.pathname.split("/").at(-1));
 const calls = new Map(); // id to {id, started, legs, ended, earlier, utterances, cards}
@@ -407,4 +407,5 @@ matchMedia("(prefers-color-scheme: dark)").addEventListener("change", themeButto
 retranslate();
 setInterval(tick, 500);
 offer($("logout"));
+reveal();
 link.connect();

@@ -1,7 +1,7 @@
 // The first page: which agents are on a call, and a way to any agent's page.
 import { $, el, clock } from "./dom.js";
 import { t, translate } from "./strings.js";
-import { offer, stay } from "./account.js";
+import { offer, reveal, stay } from "./account.js";
 
 const page = (agent) => `/agent/${encodeURIComponent(agent)}`;
 
@@ -28,5 +28,6 @@ $("go").addEventListener("submit", (e) => {
 });
 translate();
 offer($("logout"));
+reveal();
 refresh();
 setInterval(refresh, 5000);

@@ -26,6 +26,7 @@ import (
 	"sidetone/internal/records"
 	"sidetone/internal/store"
 	"sidetone/media/webrtc"
+	voicepage "sidetone/voiceprint/page"
 )
 
 // OpenDirectory opens the directory of accounts and tokens beside a server that
@@ -192,6 +193,15 @@ func rules(cfg *config.Config) map[string]access.Rule {
 		"PUT /v1/audiosocket/{uuid}": is(administrator, integrator),
 		"POST /v1/rtpengine":         is(administrator, integrator),
 	}
+	// The security team's page asks for more than others do.
+	for _, pattern := range []string{"GET /v1/voice/calibration", "GET /v1/voice/audit"} {
+		r[pattern] = is(security, administrator)
+	}
+	voices, assets := voicepage.Routes()
+	for _, pattern := range voices {
+		r[pattern] = access.Rule{Roles: []access.Role{security, administrator}, Page: true}
+	}
+	r[assets] = open
 	// Media come in by a token, unless their own protocol asks for a secret or a
 	// signature, which is then checked behind these doors.
 	s := &cfg.Sources

@@ -205,6 +205,11 @@ func TestEveryRouteForEverybody(t *testing.T) {
 		"POST /v1/login":                                           {"/v1/login", everyone},
 		"POST /v1/logout":                                          {"/v1/logout", "nxgw"},
 	}
+	for _, path := range []string{"/v1/voice/calibration", "/v1/voice/audit", "/voices", "/voices/people", "/voices/watch", "/voices/audit"} {
+		want["GET "+path] = struct{ path, who string }{path, "cd"}
+	}
+	want["GET /voices/people/{customer}"] = struct{ path, who string }{"/voices/people/one", "cd"}
+	want["GET /voicepage/"] = struct{ path, who string }{"/voicepage/none.js", everyone}
 	if m := g.doors.Missing(); len(m) > 0 {
 		t.Errorf("routes without a rule: %q", m)
 	}

@@ -20,6 +20,7 @@ import (
 	"sidetone/media"
 	"sidetone/media/codec"
 	"sidetone/media/rtpfork"
+	voicepage "sidetone/voiceprint/page"
 )
 
 const (
@@ -90,6 +91,8 @@ type apiError struct {
 	Customers []string `json:"customers,omitempty"`
 	// Retry is after how many seconds the request may come again.
 	Retry int `json:"retry_after,omitempty"`
+	// Report says of speech why it was refused.
+	Report *reportReply `json:"report,omitempty"`
 }
 
 func (e *apiError) Error() string { return e.Text }
@@ -256,6 +259,7 @@ func (a *App) routes() http.Handler {
 		return nil
 	}))
 	a.voiceRoutes(mux)
+	a.voicePageRoutes(mux)
 	a.operationRoutes(mux)
 	a.drainRoutes(mux)
 	mux.HandleFunc("GET /v1/recognition", func(w http.ResponseWriter, _ *http.Request) {
@@ -270,6 +274,11 @@ func (a *App) routes() http.Handler {
 	pages, assets := callpage.Routes()
 	for _, pattern := range append(pages, assets) {
 		mux.Handle(pattern, lookUp)
+	}
+	voices := voicepage.Handler()
+	pages, assets = voicepage.Routes()
+	for _, pattern := range append(pages, assets) {
+		mux.Handle(pattern, voices)
 	}
 	for pattern, h := range a.sources.routes {
 		mux.Handle(pattern, h)

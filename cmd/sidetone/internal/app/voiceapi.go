@@ -390,7 +390,9 @@ type refusedSpeech struct {
 func (e *refusedSpeech) Error() string { return refusalWords(e.err) }
 
 func (e *refusedSpeech) Unwrap() error {
-	return &apiError{Status: http.StatusUnprocessableEntity, Text: e.Error(), Hint: "the report's reasons say what speaks against it"}
+	return &apiError{
+		Status: http.StatusUnprocessableEntity, Text: e.Error(), Hint: "the report's reasons say what speaks against it", Report: &e.reply.Report,
+	}
 }
 
 func (a *App) deleteTemplate(r *http.Request, by voicestore.Actor) (any, error) {
