@@ -121,7 +121,7 @@ func (p *tab) press(key string) {
 // click presses the button of that text.
 func (p *tab) click(words string) {
 	p.t.Helper()
-	eval[bool](p, `([...document.querySelectorAll("dialog[open] button, :not(dialog) button")].filter((b) => b.checkVisibility() && (!ask.open || ask.contains(b))).find((b) => b.textContent === "`+words+`").click(), true)`)
+	eval[bool](p, `([...document.querySelectorAll("dialog[open] button, :not(dialog) button")].filter((b) => b.checkVisibility() && (!ask.open || ask.contains(b))).filter((b) => b.textContent === "`+words+`").slice(0, 1).every((b) => (b.focus(), b.click(), true)))`)
 }
 
 // steady says that nothing is wider than the page, and that nothing moved once it
@@ -133,7 +133,7 @@ func (p *tab) steady() {
 		let sum = 0;
 		new PerformanceObserver((list) => { for (const e of list.getEntries()) if (!e.hadRecentInput) sum += e.value; }).observe({ type: "layout-shift", buffered: true });
 		setTimeout(() => done(sum), 200);
-	})`, chromedp.WithAwaitPromise()))
+	})`, chromedp.EvalAwaitPromise))
 	if err != nil {
 		p.t.Fatal(err)
 	}
