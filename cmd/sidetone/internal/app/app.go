@@ -29,6 +29,7 @@ import (
 	"sidetone/kb"
 	"sidetone/media/port"
 	"sidetone/media/rtpfork"
+	voicestore "sidetone/voiceprint/store"
 )
 
 const (
@@ -227,6 +228,11 @@ func (a *App) watch() {
 		a.metrics.watchWhisper(a.recogniser)
 	}
 	a.metrics.watchRecordings(a.storage.recordings)
+	var voices func(context.Context) (voicestore.Stats, error)
+	if a.voices != nil {
+		voices = a.voices.store.Stats
+	}
+	a.metrics.registry.MustRegister(newVoiceCounts(voices, a.log))
 	a.metrics.gauge("panes", "Panes connected.", func() float64 { return float64(a.hub.Stats().Panes) })
 	a.metrics.gauge("panes_servers", "Other servers whose calls panes here may show.", func() float64 { return float64(a.hub.Stats().Servers) })
 	a.metrics.gauge("panes_unsent", "Letters to other servers' panes that did not go out.", func() float64 { return float64(a.hub.Stats().Unsent) })
