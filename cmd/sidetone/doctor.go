@@ -35,7 +35,7 @@ func doctorCmd() *cobra.Command {
 		Use:   "doctor [FILE.pcap]",
 		Short: "Say in words what is wrong: with this installation, or with what a PBX sends",
 		Long: `With -c FILE it checks the installation: the configuration and its risks, ports,
-limits, models, processor, disk, clock, stores and peers, each with advice; the
+limits, models, processor, disk, clock, stores, voices and peers, each with advice; the
 exit status is 1 where something will not work. The recogniser hears a built-in
 call meanwhile, which tells about how many calls the machine holds. Nothing is
 changed, and nobody is asked who is not in the configuration or at --sbc.

@@ -136,6 +136,7 @@ func Run(ctx context.Context, c Config, told func(Finding)) Report {
 		{"disk", disk},
 		{"journal", journal},
 		{"records", records},
+		{"voices", voices},
 		{"peers", peers},
 		{"models", modelFiles},
 		{"processor", processor},
