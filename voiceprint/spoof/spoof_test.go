@@ -290,3 +290,38 @@ func BenchmarkCues(b *testing.B) {
 		}
 	}
 }
+
+// Who the caller is becomes known late, and may change: what was said before counts,
+// for and against.
+func TestTreat(t *testing.T) {
+	own, enrolment := tune(2, 10*time.Second), tune(1, 10*time.Second)
+	index, err := fingerprint.NewIndex(fingerprint.IndexConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	index.Add(fingerprint.Source{Person: "ann", Call: "1"}, printed(t, own), noon.Add(-time.Hour))
+	d := detector(t, Config{Call: "3", Earlier: index})
+	v, _ := hear(d, slices.Concat(enrolment, own))
+	if v.Suspected || !slices.Equal(names(v), []Name{RepeatedElsewhere}) {
+		t.Fatalf("of nobody known: %+v", v)
+	}
+	for _, c := range []struct {
+		person    string
+		enrolment []fingerprint.Print
+		suspected bool
+		signs     []Name
+	}{
+		{"ann", []fingerprint.Print{printed(t, enrolment)}, true, []Name{EnrolmentReplayed, Repeated}},
+		{"bob", []fingerprint.Print{printed(t, tune(7, 10*time.Second))}, false, []Name{RepeatedElsewhere}},
+		{"bob", []fingerprint.Print{printed(t, enrolment)}, true, []Name{EnrolmentReplayed, RepeatedElsewhere}},
+		{"", nil, false, []Name{RepeatedElsewhere}},
+	} {
+		d.Treat(c.person, c.enrolment)
+		v = d.Look(noon)
+		got := names(v)
+		slices.Sort(got)
+		if v.Suspected != c.suspected || !slices.Equal(got, c.signs) {
+			t.Errorf("as %q: suspected %v by %v, want %v", c.person, v.Suspected, got, c.signs)
+		}
+	}
+}

@@ -186,6 +186,9 @@ func TestNothingLiesInClear(t *testing.T) {
 		ctx, w := t.Context(), open(t, url)
 		w.consent(caller)
 		w.enrol(caller, spoken(1, "phone"))
+		if err := w.AddPrint(ctx, ann, caller, inCall("c1", begin, 1)); err != nil {
+			t.Fatal(err)
+		}
 		if _, err := w.Record(ctx, ann, caller, comparison("c1")); err != nil {
 			t.Fatal(err)
 		}
@@ -206,6 +209,8 @@ func TestNothingLiesInClear(t *testing.T) {
 		}
 		secrets := [][]byte{[]byte(caller), []byte("1234567"), []byte("+43 1 555"), []byte("kingfisher"), []byte("heist"), []byte("file 7"),
 			[]byte(hex.EncodeToString([]byte(caller)))}
+		print := heard(1).AppendBinary(nil)[40:56]
+		secrets = append(secrets, print, []byte(hex.EncodeToString(print)))
 		secrets = append(append(secrets, needles(embedding(1))...), needles(embedding(2))...)
 		key, err := os.ReadFile(w.dir + "/voice.key")
 		if err != nil {
@@ -216,7 +221,7 @@ func TestNothingLiesInClear(t *testing.T) {
 				secrets = append(secrets, []byte(line))
 			}
 		}
-		if len(secrets) != 7+12+2 {
+		if len(secrets) != 7+2+12+2 {
 			t.Fatalf("%d secrets", len(secrets))
 		}
 		for _, s := range secrets {
@@ -238,6 +243,9 @@ func TestErase(t *testing.T) {
 			if _, err := w.Record(ctx, ann, s, comparison("call-of-"+s)); err != nil {
 				t.Fatal(err)
 			}
+			if err := w.AddPrint(ctx, ann, s, inCall("call-of-"+s, begin, uint64(i))); err != nil {
+				t.Fatal(err)
+			}
 			id[s] = w.history(s).ID
 			entry := watchlist.Entry{Person: id[s], Model: model, Reason: "r", Basis: "b", Review: begin.Add(time.Hour), Expires: begin.Add(time.Hour)}
 			watch, err := w.Watch().Add(ctx, ann, embedding(uint64(i)), entry)
@@ -251,18 +259,19 @@ func TestErase(t *testing.T) {
 		// What is sealed of each, by a stretch from the middle.
 		parts := func(person string) (out []string) {
 			for _, q := range []string{`SELECT subject FROM voice_persons WHERE id = '`, `SELECT payload FROM voice_templates WHERE person = '`,
-				`SELECT payload FROM voice_audio WHERE person = '`, `SELECT payload FROM voice_watch WHERE person = '`} {
+				`SELECT payload FROM voice_audio WHERE person = '`, `SELECT payload FROM voice_watch WHERE person = '`,
+				`SELECT payload FROM voice_prints WHERE person = '`} {
 				each(t, w.db, q+person+`'`, func(v []any) { s := fmt.Sprint(v[0]); out = append(out, s[len(s)/2:len(s)/2+40]) })
 			}
 			return append(out, "v3") // of the consent
 		}
 		gone, stay := parts(id[caller]), parts(id["stays"])
-		if len(gone) != 5 || len(stay) != 5 {
+		if len(gone) != 6 || len(stay) != 6 {
 			t.Fatal(gone, stay)
 		}
-		gone = append(gone[:4], "call-of-"+caller, "hit-of-"+caller)
+		gone = append(gone[:5], "call-of-"+caller, "hit-of-"+caller)
 		got, err := w.Erase(ctx, ann, caller, true)
-		if want := (store.Erased{Templates: 1, Audio: 1, Comparisons: 1, Watch: 1, Persons: 1}); err != nil || got != want {
+		if want := (store.Erased{Templates: 1, Audio: 1, Prints: 1, Comparisons: 1, Watch: 1, Persons: 1}); err != nil || got != want {
 			t.Errorf("erased %+v, want %+v, %v", got, want, err)
 		}
 		all := content(t, w.db)

@@ -232,3 +232,20 @@ func TestLinksRefuse(t *testing.T) {
 		t.Error("an embedding of another model: no error")
 	}
 }
+
+func TestForgetCalls(t *testing.T) {
+	c := newCrowd(20)
+	voice := c.stranger()
+	l := links(t, LinksConfig{})
+	for i, customer := range []string{"ann", "bob", "cem"} {
+		add(t, l, Heard{Call: fmt.Sprint(i), Customer: customer, Embedding: steady(c, voice), At: day(float64(i))})
+	}
+	l.ForgetCalls("1", "9")
+	if got := l.Links(); len(got) != 1 || !slices.Equal(got[0].Customers, []string{"ann", "cem"}) {
+		t.Errorf("one call is erased: %+v", got)
+	}
+	l.ForgetCalls("0", "2")
+	if n := len(l.Calls()); n != 0 || len(l.Links()) != 0 {
+		t.Errorf("all calls are erased, %d are remembered", n)
+	}
+}

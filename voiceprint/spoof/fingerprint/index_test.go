@@ -113,3 +113,19 @@ func BenchmarkFind(b *testing.B) {
 		x.Find(p[:from+50], from, noon)
 	}
 }
+
+func TestIndexHas(t *testing.T) {
+	x := index(t, IndexConfig{})
+	s := Source{Person: "p", Call: "1"}
+	if x.Has(s) {
+		t.Error("an empty index has a leg")
+	}
+	x.Add(s, printOf(t, chatter(1, 3*time.Second)), noon)
+	if !x.Has(s) || x.Has(Source{Person: "p", Call: "2"}) {
+		t.Error("it has another leg than it was given")
+	}
+	x.Remove(func(o Source) bool { return o == s })
+	if x.Has(s) {
+		t.Error("what was removed is there")
+	}
+}

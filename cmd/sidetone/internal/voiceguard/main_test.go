@@ -1,0 +1,9 @@
+package voiceguard
+
+import (
+	"testing"
+
+	"sidetone/internal/store/storetest"
+)
+
+func TestMain(m *testing.M) { storetest.Main(m) }
