@@ -6,20 +6,25 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"sidetone/asr/vad"
 	"sidetone/bench/voice"
 	"sidetone/cmd/sidetone/internal/voicecal"
+	"sidetone/cmd/sidetone/internal/voices"
 	"sidetone/internal/models"
 	"sidetone/voiceprint"
 	"sidetone/voiceprint/backend"
 	"sidetone/voiceprint/embed/campplus"
+	"sidetone/voiceprint/quality"
 )
 
 func voiceCmd() *cobra.Command {
@@ -99,8 +104,9 @@ of 95 % by speaker (ISO/IEC 19795-1). All figures are of speakers that were left
 out of training.
 
 Give a folder with a folder of WAV files for each speaker, or a CSV file with the
-columns speaker and file, and line if you know it. A file holds one speaker, in one
-channel; pauses are cut out. Needed are 20 speakers or more with two recordings
+columns speaker and file, and line and channel (from 1) if you like. A channel holds
+one speaker. Of recordings counts what a call would let count: pauses are cut out,
+and those too noisy, clipped or with music in them are left out and counted. Needed are 20 speakers or more with two recordings
 from different calls each, one of them with 20 s of speech; thresholds reach as
 low as five impostors allow, so that 0.05 % takes about 50 speakers with two
 recordings of 20 s. Get the speakers' consent: recordings stay on this machine, and
@@ -181,11 +187,64 @@ func (o *voiceTraining) run(ctx context.Context, w io.Writer, store *models.Stor
 	}
 	h := voicecal.Hearing{Raw: raw}
 	if slices.ContainsFunc(us, func(u voicecal.Utterance) bool { return !u.Whole }) {
-		if h.VAD, err = loadVAD(store); err != nil {
+		detector, err := loadVAD(store)
+		if err != nil {
+			return err
+		}
+		h.Net = func(samples []int16) (voicecal.Spoken, error) { return netSpeech(detector, samples) }
+	}
+	return o.train(ctx, w, h, us, keep)
+}
+
+// netSpeech is the speech of a recording as a call would have it, and what speaks
+// against it.
+func netSpeech(m *vad.Model, samples []int16) (voicecal.Spoken, error) {
+	meter, err := quality.NewMeter()
+	if err != nil {
+		return voicecal.Spoken{}, err
+	}
+	speech, err := voices.Net(m, samples, meter.Add)
+	if err != nil {
+		return voicecal.Spoken{}, err
+	}
+	against := func(l quality.Limits) []voiceprint.Reason {
+		// How much speech is enough the training knows.
+		l.Net = 0
+		return l.Reasons(meter.Quality())
+	}
+	rules := quality.DefaultRules()
+	return voicecal.Spoken{Speech: speech, Enrolment: against(rules.Enrolment), Call: against(rules.Verification)}, nil
+}
+
+// unusable counts the recordings that are not good enough, by what for and why.
+type unusable map[voicecal.Use]map[string]int
+
+func (n *unusable) add(_ *voicecal.Utterance, as voicecal.Use, why []voiceprint.Reason) {
+	if *n == nil {
+		*n = unusable{}
+	}
+	if (*n)[as] == nil {
+		(*n)[as] = map[string]int{}
+	}
+	(*n)[as][inWords(why)]++
+}
+
+// write says what was not used: the failures to enrol and to acquire.
+func (n unusable) write(w io.Writer, all int) error {
+	for _, as := range []voicecal.Use{voicecal.AsEnrolment, voicecal.AsCall} {
+		sum, parts := 0, []string{}
+		for _, why := range slices.Sorted(maps.Keys(n[as])) {
+			sum += n[as][why]
+			parts = append(parts, fmt.Sprintf("%s %d", why, n[as][why]))
+		}
+		if sum == 0 {
+			continue
+		}
+		if _, err := fmt.Fprintf(w, "Not good enough as %s: %d of %d recordings (%s)\n", as, sum, all, strings.Join(parts, "; ")); err != nil {
 			return err
 		}
 	}
-	return o.train(ctx, w, h, us, keep)
+	return nil
 }
 
 // train hears the utterances as h does, estimates parameters, writes and reports them.
@@ -197,9 +256,16 @@ func (o *voiceTraining) train(ctx context.Context, w io.Writer, h voicecal.Heari
 		}
 		defer func() { err = errors.Join(err, h.Cache.Close()) }()
 	}
+	var unused unusable
+	h.Refused = unused.add
 	rs, err := h.Hear(ctx, us)
 	if err != nil {
 		return err
+	}
+	if !o.asJSON {
+		if err = unused.write(w, len(us)); err != nil {
+			return err
+		}
 	}
 	show := func(int) {}
 	p, paths, err := backend.Train(backend.Training{

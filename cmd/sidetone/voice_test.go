@@ -12,9 +12,12 @@ import (
 	"testing"
 	"time"
 
+	"sidetone/asr/vad"
 	"sidetone/bench/voice"
 	"sidetone/cmd/sidetone/internal/voicecal"
+	"sidetone/internal/needs"
 	"sidetone/internal/wav"
+	"sidetone/media/resample"
 	"sidetone/voiceprint"
 )
 
@@ -54,7 +57,7 @@ func TestVoiceTraining(t *testing.T) {
 				if err := os.WriteFile(path, b.Bytes(), 0o600); err != nil {
 					t.Fatal(err)
 				}
-				us = append(us, voicecal.Utterance{Name: name, Path: path, Speaker: fmt.Sprint(s), Group: "adult", Line: "call", Enrols: i == 0, Calls: i == 1, Whole: true})
+				us = append(us, voicecal.Utterance{Name: name, Path: path, Speaker: fmt.Sprint(s), Group: "adult", Line: "call", Enrols: i == 0, Calls: i == 1, Channel: -1, Whole: true})
 			}
 		}
 		return us
@@ -127,5 +130,49 @@ func TestVoiceCalibrateRefuses(t *testing.T) {
 		if err := c.Execute(); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v: %v, want %q", args, err, want)
 		}
+	}
+}
+
+// Pauses are cut out, speech is kept, and what is no good is said.
+func TestNetSpeech(t *testing.T) {
+	weights, err := os.Open(needs.Model(t, "silero-vad", "silero_vad_16k.safetensors"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer weights.Close()
+	m, err := vad.Load(weights)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err := readWav(needs.Eval(t, "voice", "wav", "d002", "test1_tel.wav"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	x, err := resample.Convert(a.Channels[0], a.Rate, voiceprint.Rate)
+	if err != nil {
+		t.Fatal(err)
+	}
+	with := append(append(append([]int16{}, x[:5*16000]...), make([]int16, 10*16000)...), x[5*16000:]...)
+	out, err := netSpeech(m, with)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := float64(len(out.Speech)) / 16000; got < 11 || got > 15.3 || len(out.Call) != 0 {
+		t.Errorf("%.1f s of speech found in 15 s with 10 s of silence; against it: %v", got, out.Call)
+	}
+	noise := rand.New(rand.NewPCG(1, 2))
+	for i := range with {
+		with[i] = int16(max(-32768, min(32767, int(with[i])+noise.IntN(8000)-4000)))
+	}
+	if out, err = netSpeech(m, with); err != nil || len(out.Enrolment) == 0 {
+		t.Errorf("nothing speaks against noise: %v, %v", out.Enrolment, err)
+	}
+	var n unusable
+	n.add(nil, voicecal.AsCall, []voiceprint.Reason{voiceprint.Noise})
+	n.add(nil, voicecal.AsCall, []voiceprint.Reason{voiceprint.Music, voiceprint.Noise})
+	n.add(nil, voicecal.AsCall, []voiceprint.Reason{voiceprint.Noise})
+	var w strings.Builder
+	if err = n.write(&w, 9); err != nil || w.String() != "Not good enough as call: 3 of 9 recordings (music, noise 1; noise 2)\n" {
+		t.Errorf("%q, %v", w.String(), err)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -40,7 +41,7 @@ func Eval(root string, cohort bool) ([]Utterance, error) {
 				return nil, fmt.Errorf("%s: the name says not which line it is: want enrol_LINE.wav or testN_LINE.wav", f)
 			}
 			out = append(out, Utterance{
-				Name: s[0] + "/" + filepath.Base(f), Path: f, Speaker: s[0], Gender: s[1], Group: s[2], Line: line,
+				Name: s[0] + "/" + filepath.Base(f), Path: f, Channel: -1, Speaker: s[0], Gender: s[1], Group: s[2], Line: line,
 				Enrols: kind == "enrol", Calls: kind != "enrol", Whole: true,
 			})
 		}
@@ -54,13 +55,13 @@ func Eval(root string, cohort bool) ([]Utterance, error) {
 	}
 	for _, v := range voices {
 		name := filepath.Join("cohort", v[0]+".wav")
-		out = append(out, Utterance{Name: filepath.ToSlash(name), Path: filepath.Join(root, name), Speaker: v[0], Gender: v[1], Group: "cohort", Line: "tel", Whole: true})
+		out = append(out, Utterance{Name: filepath.ToSlash(name), Path: filepath.Join(root, name), Channel: -1, Speaker: v[0], Gender: v[1], Group: "cohort", Line: "tel", Whole: true})
 	}
 	return out, nil
 }
 
 // List lists an operator's recordings: a CSV file with the columns speaker and file,
-// and line if it is known, files relative to it; or a folder with a folder of wav
+// and line and channel, counted from 1, if you like, files relative to it; or a folder with a folder of wav
 // files for each speaker.
 func List(path string) ([]Utterance, error) {
 	st, err := os.Stat(path)
@@ -70,7 +71,7 @@ func List(path string) ([]Utterance, error) {
 	if st.IsDir() {
 		return folders(path)
 	}
-	rows, err := table(path, ',', "speaker", "file", "?line")
+	rows, err := table(path, ',', "speaker", "file", "?line", "?channel")
 	if err != nil {
 		return nil, err
 	}
@@ -83,7 +84,16 @@ func List(path string) ([]Utterance, error) {
 		if !filepath.IsAbs(f) {
 			f = filepath.Join(filepath.Dir(path), f)
 		}
-		out = append(out, own(r[0], r[1], f, r[2]))
+		u := own(r[0], r[1], f, r[2])
+		if r[3] != "" {
+			n, err := strconv.Atoi(r[3])
+			if err != nil || n < 1 {
+				return nil, fmt.Errorf("%s: row %d: the channel %q is not a number from 1 on", path, i+1, r[3])
+			}
+			// One file may hold two speakers.
+			u.Name, u.Channel = fmt.Sprintf("%s#%d", u.Name, n), n-1
+		}
+		out = append(out, u)
 	}
 	return out, nil
 }
@@ -115,7 +125,7 @@ func own(speaker, name, path, line string) Utterance {
 	if line == "" {
 		line = "call"
 	}
-	return Utterance{Name: name, Path: path, Speaker: speaker, Group: adult, Line: line, Enrols: true, Calls: true}
+	return Utterance{Name: name, Path: path, Channel: -1, Speaker: speaker, Group: adult, Line: line, Enrols: true, Calls: true}
 }
 
 // table reads the named columns of a file whose first line names them all; a column

@@ -11,8 +11,6 @@ import (
 	"sync"
 	"time"
 
-	"sidetone/asr/vad"
-	"sidetone/internal/pcm"
 	"sidetone/internal/wav"
 	"sidetone/media/resample"
 	"sidetone/voiceprint"
@@ -23,7 +21,10 @@ import (
 type Utterance struct {
 	// Name is what the recording is called, Path where it lies.
 	Name, Path string
-	Speaker    string
+	// Channel is the one that the speaker is in, counted from 0; a negative one stands
+	// for the only one that there must be.
+	Channel int
+	Speaker string
 	// Group, Gender and Line are as in backend.Recording; Gender is empty where it
 	// is not known.
 	Group, Gender, Line string
@@ -53,8 +54,11 @@ func stretches() []time.Duration {
 type Hearing struct {
 	// Raw is the network, without a space.
 	Raw voiceprint.Embedder
-	// VAD finds speech in utterances that are not whole.
-	VAD *vad.Model
+	// Net finds the speech in utterances that are not whole, at voiceprint.Rate.
+	Net func(samples []int16) (Spoken, error)
+	// Refused, if not nil, is told of each utterance that is not good enough; one at a
+	// time.
+	Refused func(u *Utterance, as Use, why []voiceprint.Reason)
 	// Looks is at how much speech calls are looked at; empty: as a verifier does,
 	// from Policy.Least on to Policy.Limit.
 	Looks  []time.Duration
@@ -66,6 +70,23 @@ type Hearing struct {
 	// Progress is told how many utterances are done.
 	Progress func(done int)
 }
+
+// Spoken is what is said in a recording.
+type Spoken struct {
+	Speech []float32
+	// Enrolment and Call are the reasons for which it is not enrolled, and carries no
+	// decision.
+	Enrolment, Call []voiceprint.Reason
+}
+
+// Use is what a recording is used as.
+type Use string
+
+// The uses.
+const (
+	AsEnrolment Use = "enrolment"
+	AsCall      Use = "call"
+)
 
 // Hear embeds the utterances, in their order.
 func (h Hearing) Hear(ctx context.Context, us []Utterance) ([]backend.Recording, error) {
@@ -84,7 +105,7 @@ func (h Hearing) Hear(ctx context.Context, us []Utterance) ([]backend.Recording,
 	for range max(h.Jobs, 1) {
 		jobs.Go(func() {
 			for i := take(); i < len(us) && ctx.Err() == nil; i = take() {
-				r, err := h.recording(ctx, us[i])
+				r, refused, err := h.recording(ctx, us[i])
 				if err != nil {
 					cancel(fmt.Errorf("%s: %w", us[i].Name, err))
 					return
@@ -92,6 +113,11 @@ func (h Hearing) Hear(ctx context.Context, us []Utterance) ([]backend.Recording,
 				mu.Lock()
 				out[i] = r
 				done++
+				if h.Refused != nil {
+					for _, no := range refused {
+						h.Refused(&us[i], no.as, no.why)
+					}
+				}
 				h.Progress(done)
 				mu.Unlock()
 			}
@@ -104,12 +130,31 @@ func (h Hearing) Hear(ctx context.Context, us []Utterance) ([]backend.Recording,
 	return out, nil
 }
 
-func (h Hearing) recording(ctx context.Context, u Utterance) (backend.Recording, error) {
-	r := backend.Recording{Name: u.Name, Speaker: u.Speaker, Group: u.Group, Line: u.Line}
-	speech, err := h.speech(u)
+// refusal is a use that an utterance is not good enough for.
+type refusal struct {
+	as  Use
+	why []voiceprint.Reason
+}
+
+func (h Hearing) recording(ctx context.Context, u Utterance) (r backend.Recording, refused []refusal, err error) {
+	said, err := h.speech(u)
 	if err != nil {
-		return r, err
+		return r, nil, err
 	}
+	if u.Enrols && len(said.Enrolment) > 0 {
+		u.Enrols = false
+		refused = append(refused, refusal{AsEnrolment, said.Enrolment})
+	}
+	if u.Calls && len(said.Call) > 0 {
+		u.Calls = false
+		refused = append(refused, refusal{AsCall, said.Call})
+	}
+	r, err = h.embeddings(ctx, u, said.Speech)
+	return r, refused, err
+}
+
+func (h Hearing) embeddings(ctx context.Context, u Utterance, speech []float32) (backend.Recording, error) {
+	r := backend.Recording{Name: u.Name, Speaker: u.Speaker, Group: u.Group, Line: u.Line}
 	all := durationOf(len(speech))
 	embed := func(from, to time.Duration) (backend.Piece, error) {
 		if err := ctx.Err(); err != nil {
@@ -186,58 +231,37 @@ func samplesOf(d time.Duration) int { return int(d * voiceprint.Rate / time.Seco
 func durationOf(n int) time.Duration { return time.Duration(n) * time.Second / voiceprint.Rate }
 
 // speech is what is spoken in a recording.
-func (h Hearing) speech(u Utterance) ([]float32, error) {
+func (h Hearing) speech(u Utterance) (Spoken, error) {
 	f, err := os.Open(u.Path)
 	if err != nil {
-		return nil, err
+		return Spoken{}, err
 	}
 	defer f.Close()
 	if st, serr := f.Stat(); serr == nil && st.Size() > maxWAV {
-		return nil, fmt.Errorf("%d bytes, at most %d: cut the recording", st.Size(), int64(maxWAV))
+		return Spoken{}, fmt.Errorf("%d bytes, at most %d: cut the recording", st.Size(), int64(maxWAV))
 	}
 	a, err := wav.Decode(f)
 	if err != nil {
-		return nil, err
+		return Spoken{}, err
 	}
-	if len(a.Channels) != 1 {
-		return nil, fmt.Errorf("%d channels: give files with the speaker alone, in one channel", len(a.Channels))
+	switch {
+	case u.Channel < 0 && len(a.Channels) != 1:
+		return Spoken{}, fmt.Errorf("%d channels: give files with the speaker alone, or a CSV file with a column channel", len(a.Channels))
+	case u.Channel >= len(a.Channels):
+		return Spoken{}, fmt.Errorf("%d channels: there is no channel %d", len(a.Channels), u.Channel+1)
 	}
-	x := a.Channels[0]
+	x := a.Channels[max(0, u.Channel)]
 	if a.Rate != voiceprint.Rate {
 		if x, err = resample.Convert(x, a.Rate, voiceprint.Rate); err != nil {
-			return nil, err
+			return Spoken{}, err
 		}
 	}
 	if !u.Whole {
-		if x, err = spoken(h.VAD, x); err != nil {
-			return nil, err
-		}
+		return h.Net(x)
 	}
 	out := make([]float32, len(x))
 	for i, s := range x {
 		out[i] = float32(s) / (1 << 15)
 	}
-	return out, nil
+	return Spoken{Speech: out}, nil
 }
-
-// spoken joins the windows that hold speech. The detector's edges have room about
-// them, for words to be recognised; here a frame counts by its own probability.
-func spoken(m *vad.Model, x []int16) ([]int16, error) {
-	d, err := m.NewDetector(vad.Config{})
-	if err != nil {
-		return nil, err
-	}
-	var out []int16
-	for i := 0; i+pcm.FrameSamples <= len(x); i += pcm.FrameSamples {
-		f := pcm.Frame{Start: int64(i)}
-		copy(f.Samples[:], x[i:])
-		d.Accept(&f)
-		if d.Speaking() && d.Probability() >= speechProbability {
-			out = append(out, f.Samples[:]...)
-		}
-	}
-	return out, nil
-}
-
-// speechProbability is the least at which a frame is speech.
-const speechProbability = 0.5

@@ -13,10 +13,8 @@ import (
 	"testing"
 	"time"
 
-	"sidetone/asr/vad"
 	"sidetone/bench/voice"
 	"sidetone/internal/leaktest"
-	"sidetone/internal/needs"
 	"sidetone/internal/wav"
 	"sidetone/voiceprint"
 	"sidetone/voiceprint/backend"
@@ -337,32 +335,74 @@ func TestAdvise(t *testing.T) {
 	}
 }
 
-// Pauses are cut out, speech is kept.
-func TestSpoken(t *testing.T) {
-	weights, err := os.Open(needs.Model(t, "silero-vad", "silero_vad_16k.safetensors"))
+// What is not good enough is not used, and told; a file may hold two speakers.
+func TestHearRefuses(t *testing.T) {
+	root := t.TempDir()
+	x := make([]int16, 16000*20)
+	y := make([]int16, 16000*20)
+	for i := range x {
+		x[i], y[i] = level, 2*level
+	}
+	write(t, filepath.Join(root, "both.wav"), &wav.Audio{Rate: 16000, Channels: [][]int16{x, y}})
+	list := filepath.Join(root, "list.csv")
+	text(t, list, "speaker,file,channel\nann,both.wav,1\nbob,both.wav,2\n")
+	us, err := List(list)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer weights.Close()
-	m, err := vad.Load(weights)
+	h := hearing()
+	var told []string
+	h.Refused = func(u *Utterance, as Use, why []voiceprint.Reason) {
+		told = append(told, fmt.Sprint(u.Speaker, as, why))
+	}
+	h.Net = func(s []int16) (Spoken, error) {
+		out := Spoken{Speech: make([]float32, len(s))}
+		for i, v := range s {
+			out.Speech[i] = float32(v) / (1 << 15)
+		}
+		if s[0] == level {
+			out.Enrolment = []voiceprint.Reason{voiceprint.Noise}
+		} else {
+			out.Call = []voiceprint.Reason{voiceprint.Music}
+		}
+		return out, nil
+	}
+	h.Jobs = 1
+	rs, err := h.Hear(t.Context(), us)
 	if err != nil {
 		t.Fatal(err)
 	}
-	clip := needs.Eval(t, "voice", "wav", "d002", "test1_tel.wav")
-	speech, err := Hearing{}.speech(Utterance{Path: clip, Whole: true})
-	if err != nil {
-		t.Fatal(err)
+	if rs[0].Template != nil || len(rs[0].Looks) == 0 || rs[1].Template == nil || len(rs[1].Looks) != 0 || rs[0].Name == rs[1].Name {
+		t.Errorf("%d looks and template %v, %d looks and template %v", len(rs[0].Looks), rs[0].Template != nil, len(rs[1].Looks), rs[1].Template != nil)
 	}
-	var x []int16
-	for _, s := range speech {
-		x = append(x, int16(s*(1<<15)))
+	if got := strings.Join(told, " "); got != "annenrolment[noise] bobcall[music]" {
+		t.Error(got)
 	}
-	with := append(append(append([]int16{}, x[:5*16000]...), make([]int16, 10*16000)...), x[5*16000:]...)
-	out, err := spoken(m, with)
-	if err != nil {
-		t.Fatal(err)
+	us[0].Channel = 2
+	if _, err = h.Hear(t.Context(), us[:1]); err == nil || !strings.Contains(err.Error(), "no channel 3") {
+		t.Error(err)
 	}
-	if got := float64(len(out)) / 16000; got < 12 || got > 15.3 {
-		t.Errorf("%.1f s of speech found in 15 s with 10 s of silence", got)
+	text(t, list, "speaker,file,channel\nann,both.wav,0\n")
+	if _, err = List(list); err == nil || !strings.Contains(err.Error(), "the channel") {
+		t.Error(err)
 	}
+}
+
+// Lists of recordings are read or refused, whatever they hold.
+func FuzzList(f *testing.F) {
+	f.Add("speaker,file,line,channel\nann,1.wav,phone,2\n")
+	f.Add("file,speaker\n\"a\nb\",x\n")
+	f.Fuzz(func(t *testing.T, content string) {
+		path := filepath.Join(t.TempDir(), "list.csv")
+		text(t, path, content)
+		us, err := List(path)
+		if err != nil {
+			return
+		}
+		for _, u := range us {
+			if u.Speaker == "" || u.Path == "" || u.Channel < -1 {
+				t.Errorf("%q: %+v", content, u)
+			}
+		}
+	})
 }

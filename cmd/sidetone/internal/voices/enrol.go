@@ -100,10 +100,6 @@ func (n *Enrolment) Add(name string, a *wav.Audio, channel int) error {
 // speech is the net speech of a recording at 16 kHz, its print, and what was measured
 // of it.
 func (e *Enroller) speech(samples []int16) ([]float32, fingerprint.Print, Meter, error) {
-	detector, err := e.cfg.Detector.NewDetector(vad.Config{})
-	if err != nil {
-		return nil, nil, nil, err
-	}
 	meter, err := e.cfg.NewMeter()
 	if err != nil {
 		return nil, nil, nil, err
@@ -112,22 +108,34 @@ func (e *Enroller) speech(samples []int16) ([]float32, fingerprint.Print, Meter,
 	if err != nil {
 		return nil, nil, nil, err
 	}
+	speech, err := Net(e.cfg.Detector, samples, func(f *pcm.Frame, speaks bool) bool {
+		recorder.Hear(f, speaks)
+		return meter.Add(f, speaks)
+	})
+	return speech, slices.Clone(recorder.Print()), meter, err
+}
+
+// Net is the net speech of a recording at voiceprint.Rate, as a call would have it:
+// the frames that hear lets count, which is told whether each is speech.
+func Net(m *vad.Model, samples []int16, hear func(f *pcm.Frame, speech bool) bool) ([]float32, error) {
+	detector, err := m.NewDetector(vad.Config{})
+	if err != nil {
+		return nil, err
+	}
 	var speech []float32
 	var f pcm.Frame
 	for at := 0; at+pcm.FrameSamples <= len(samples); at += pcm.FrameSamples {
 		copy(f.Samples[:], samples[at:])
 		f.Start = int64(at)
 		detector.Accept(&f)
-		speaks := detector.Probability() >= SpeechProb
-		recorder.Hear(&f, speaks)
-		if !meter.Add(&f, speaks) {
+		if !hear(&f, detector.Probability() >= SpeechProb) {
 			continue
 		}
 		for _, v := range f.Samples {
 			speech = append(speech, float32(v)/32768)
 		}
 	}
-	return speech, slices.Clone(recorder.Print()), meter, nil
+	return speech, nil
 }
 
 // Prints are those of the recordings that were used, by which they are recognised
