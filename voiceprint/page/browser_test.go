@@ -2,6 +2,8 @@ package page
 
 import (
 	"context"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -22,6 +24,8 @@ const patience = 30 * time.Second
 type tab struct {
 	t   *testing.T
 	ctx context.Context
+	// shot says that there is a picture.
+	shot bool
 }
 
 // show opens an address in a new tab of the given width, light unless dark.
@@ -29,9 +33,11 @@ func show(t *testing.T, browser context.Context, url string, width int64, dark b
 	t.Helper()
 	inner, cancel := chromedp.NewContext(browser)
 	ctx, stop := context.WithTimeout(inner, 4*patience)
-	p := &tab{t, ctx}
+	p := &tab{t: t, ctx: ctx}
 	t.Cleanup(func() {
-		p.shoot("")
+		if !p.shot || t.Failed() {
+			p.shoot("")
+		}
 		stop()
 		cancel()
 	})
@@ -67,6 +73,7 @@ func (p *tab) shoot(state string) {
 	if dir == "" {
 		return
 	}
+	p.shot = true
 	b, err := chromedp.Run(p.ctx, chromedp.FullScreenshot(100))
 	if err == nil {
 		err = os.WriteFile(filepath.Join(dir, strings.ReplaceAll(p.t.Name(), "/", "-")+state+".png"), b, 0o644)
@@ -122,6 +129,21 @@ func (p *tab) press(key string) {
 func (p *tab) click(words string) {
 	p.t.Helper()
 	eval[bool](p, `([...document.querySelectorAll("dialog[open] button, :not(dialog) button")].filter((b) => b.checkVisibility() && (!ask.open || ask.contains(b))).filter((b) => b.textContent === "`+words+`").slice(0, 1).every((b) => (b.focus(), b.click(), true)))`)
+}
+
+// yes confirms what a dialog asks, and waits until that is done.
+func (p *tab) yes() {
+	p.t.Helper()
+	eval[bool](p, `(note.textContent = "", ask.querySelector("form").requestSubmit(), true)`)
+	p.wait(`!ask.open && note.textContent !== ""`)
+}
+
+// confirm presses a button and says yes to what it asks.
+func (p *tab) confirm(button string) {
+	p.t.Helper()
+	p.click(button)
+	p.wait(`ask.open`)
+	p.yes()
 }
 
 // steady says that nothing is wider than the page, and that nothing moved once it
@@ -272,6 +294,15 @@ func person(t *testing.T, b context.Context) {
 	p.shoot("-revoke")
 	p.click("Cancel")
 	p.wait(`!ask.open`)
+	for button, want := range map[string]string{
+		"Revoke": "DELETE /v1/voice/people/LB-40172/templates/b1b2c3d4e5f60718", "Roll back": "POST /v1/voice/people/LB-40172/templates/a1b2c3d4e5f60718/rollback",
+		"Begin anew": "DELETE /v1/voice/people/LB-40172/passive",
+	} {
+		p.confirm(button)
+		if !s.did(want) {
+			t.Errorf("%s: the server was asked for %q", button, s.done)
+		}
+	}
 	p.click("Enrol from a file")
 	p.wait(`ask.open`)
 	eval[bool](p, `((d) => { d.items.add(new File(["RIFF"], "a.wav", { type: "audio/wav" })); ask.querySelector("[type=file]").files = d.files; ask.querySelector("form").requestSubmit(); return true; })(new DataTransfer())`)
@@ -326,7 +357,7 @@ func personChinese(t *testing.T, b context.Context) {
 
 func stranger(t *testing.T, b context.Context) {
 	p := show(t, b, serve(t, true).URL+"/voices/people/%3Cb%3Enobody", 1280, false)
-	p.wait(`document.querySelector(".whom h2").textContent === "<b>nobody"`)
+	p.wait(`document.querySelector(".whom h2")?.textContent === "<b>nobody"`)
 	same(p, `document.querySelectorAll("b").length`, 0)
 	same(p, `[...document.querySelectorAll(".whom button")].map((b) => b.textContent).join()`, "Record consent")
 }
@@ -341,10 +372,8 @@ func watch(t *testing.T, b context.Context) {
 	same(p, `document.querySelector("#entries .warn").textContent`, "due since 5 Feb 2026")
 	same(p, `document.querySelector("#links tbody a").getAttribute("href")`, "/voices/people/LB-40172")
 	p.shoot("")
-	p.click("Confirm")
-	p.wait(`ask.open`)
-	eval[bool](p, `(ask.querySelector("form").requestSubmit(), true)`)
-	p.wait(`!ask.open && document.querySelector("#note").textContent === "Decided."`)
+	p.confirm("Confirm")
+	same(p, `document.querySelector("#note").textContent`, "Decided.")
 	if !s.did(`POST /v1/voice/hits/h1 {"state":"confirmed"}`) {
 		t.Errorf("the server was asked for %q", s.done)
 	}
@@ -352,13 +381,13 @@ func watch(t *testing.T, b context.Context) {
 	p.wait(`ask.open`)
 	eval[bool](p, `((f, d) => { d.items.add(new File(["RIFF"], "a.wav")); f.file.files = d.files; f.reason.value = "why"; f.basis.value = "right"; f.review.value = "2098-01-01"; f.expires.value = "2099-01-01"; return true; })(ask.querySelector("form"), new DataTransfer())`)
 	p.shoot("-add")
-	eval[bool](p, `(ask.querySelector("form").requestSubmit(), true)`)
-	p.wait(`!ask.open`)
-	p.click("Remove")
+	p.yes()
+	p.click("Extend")
 	p.wait(`ask.open`)
-	eval[bool](p, `(ask.querySelector("form").requestSubmit(), true)`)
-	p.wait(`!ask.open`)
-	for _, want := range []string{"POST /v1/voice/watch?reason=why&basis=right&review=2098-01-01&expires=2099-01-01 RIFF", "DELETE /v1/voice/watch/77aa"} {
+	eval[bool](p, `(ask.querySelector("[name=review]").value = "2098-05-06", true)`)
+	p.yes()
+	p.confirm("Remove")
+	for _, want := range []string{"POST /v1/voice/watch?reason=why&basis=right&review=2098-01-01&expires=2099-01-01 RIFF", "DELETE /v1/voice/watch/77aa", `POST /v1/voice/watch/77aa {"review":"2098-05-06","expires":"2099-01-05","version":3}`} {
 		if !s.did(want) {
 			t.Errorf("the server was asked for %q, not %s", s.done, want)
 		}
@@ -398,6 +427,19 @@ func off(t *testing.T, b context.Context) {
 	s := serve(t, false)
 	p := show(t, b, s.URL+"/voices/watch", 1280, false)
 	p.wait(`document.querySelector("[role=alert]")?.textContent.startsWith("This cannot be read")`)
+	other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !strings.HasPrefix(r.URL.Path, "/v1/voice") {
+			s.Config.Handler.ServeHTTP(w, r)
+			return
+		}
+		w.WriteHeader(http.StatusNotFound)
+		_, _ = w.Write([]byte(`{"error":"no voices are compared here","hint":"set voice.on"}`))
+	}))
+	t.Cleanup(other.Close)
+	for _, path := range []string{"", "/people/one", "/watch"} {
+		p.do(chromedp.Navigate(other.URL + "/voices" + path))
+		p.wait(`document.querySelector("[role=alert]")?.textContent === "No voices are compared on this server (voice.on)."`)
+	}
 }
 
 // The pages of calls and the first page lead here.

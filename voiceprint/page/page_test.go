@@ -178,7 +178,7 @@ func serve(t *testing.T, list bool) *bank {
 	})
 	mux.HandleFunc("GET /v1/voice/people/{customer}", func(w http.ResponseWriter, r *http.Request) {
 		if r.PathValue("customer") != customer {
-			reply(w, 404, object{"error": "voices: there is no such thing"})
+			reply(w, 404, object{"error": "there is no such thing", "hint": "GET /v1/voice/people lists who is known"})
 			return
 		}
 		reply(w, 200, b.person())
@@ -213,11 +213,13 @@ func serve(t *testing.T, list bool) *bank {
 		"report": object{"net_ms": 3200, "missing_ms": 16800, "percent": 16, "reasons": []string{"too_little_speech", "noise"}, "refused": []object{{"name": "the body", "reasons": []string{"noise"}}}, "quality": object{"snr_db": 4.1, "clipped": 0.12}},
 	})
 	act("DELETE /v1/voice/people/{customer}/templates/{id}", 200, object{})
+	act("POST /v1/voice/people/{customer}/templates/{id}/rollback", 200, object{})
+	act("DELETE /v1/voice/people/{customer}/passive", 200, object{})
 	act("DELETE /v1/voice/people/{customer}", 200, object{"templates": 1, "audio": 1, "comparisons": 4, "watch": 0})
 	if list {
 		get("/v1/voice/watch", func(url.Values) any {
 			return object{"entries": []object{
-				{"id": "77aa", "reason": "took over three accounts by telephone", "basis": "legitimate interest, case 2026-17", "model": model, "added": "2026-01-05T10:00:00Z", "added_by": "account:sec", "review": "2026-02-05T00:00:00Z", "expires": "2099-01-05T00:00:00Z"},
+				{"id": "77aa", "reason": "took over three accounts by telephone", "basis": "legitimate interest, case 2026-17", "model": model, "added": "2026-01-05T10:00:00Z", "added_by": "account:sec", "review": "2026-02-05T00:00:00Z", "expires": "2099-01-05T00:00:00Z", "version": 3},
 				{"id": "88bb", "removed": "2026-01-06T10:00:00Z"},
 			}}
 		})
@@ -233,6 +235,7 @@ func serve(t *testing.T, list bool) *bank {
 		act("POST /v1/voice/hits/{id}", 201, object{})
 		act("POST /v1/voice/watch", 201, object{"id": "99cc"})
 		act("DELETE /v1/voice/watch/{id}", 200, object{})
+		act("POST /v1/voice/watch/{id}", 200, object{})
 	}
 	b.Server = httptest.NewServer(mux)
 	t.Cleanup(b.Close)

@@ -1,6 +1,6 @@
 // What changes something: it is asked for in a dialog first, and told of after.
 import { $, el } from "/pane/dom.js";
-import { ask, comma, lineName, percent, personPage, qualityName, reasons, sayingName, seconds } from "./page.js";
+import { ask, comma, facts, lineName, percent, personPage, qualityName, reasons, sayingName, seconds } from "./page.js";
 import { t } from "./strings.js";
 
 let clear = 0;
@@ -41,7 +41,9 @@ export function dialog({ title, text, fields = [], go, danger = false, run, afte
       note(words);
       after();
     } catch (err) {
-      problem.replaceChildren(el("p", {}, el("strong", {}, err.message)), ...(err.body?.report ? [report(err.body.report)] : err.hint ? [el("p", {}, err.hint)] : []));
+      const others = err.body?.customers ?? [];
+      problem.replaceChildren(el("p", {}, el("strong", {}, err.message)), ...(err.body?.report ? [report(err.body.report)] : err.hint ? [el("p", {}, err.hint)] : []),
+        ...others.map((c) => el("p", {}, el("a", { href: personPage(c) }, c))));
       problem.hidden = false;
     }
     yes.disabled = false;
@@ -67,9 +69,7 @@ export const qualities = (q) => Object.entries(q ?? {}).sort().map(([name, value
 // report is what was measured of speech to enrol.
 function report(r) {
   const rows = [[t("speechUsed"), seconds(r.net_ms)], [t("speechMissing"), r.missing_ms > 0 ? seconds(r.missing_ms) : ""], [t("against"), reasons(r.reasons)], ...qualities(r.quality)];
-  return el("div", { class: "report" },
-    el("dl", { class: "pairs" }, ...rows.filter((row) => row[1]).flatMap(([k, v]) => [el("dt", {}, k), el("dd", {}, v)])),
-    ...(r.refused ?? []).map((f) => el("p", {}, t("partRefused", { name: f.name, why: reasons(f.reasons) }))));
+  return facts(rows);
 }
 
 const moment = (date) => new Date(date + "T00:00:00").toISOString();
@@ -120,11 +120,12 @@ export function enrol(customer, after) {
       { name: "file", label: t("file"), type: "file", accept: ".wav,audio/wav", required: true },
       { name: "line", label: t("line"), options: ["phone", "headset", "mobile", "web"].map((l) => [l, lineName(l)]), value: "phone" },
       { name: "channel", label: t("fileChannel"), type: "number", value: "1", min: "1" },
-      { name: "replace", label: t("replace"), type: "checkbox" },
+      { name: "replace", label: t("replace"), type: "checkbox" }, { name: "duplicates", label: t("duplicates"), type: "checkbox" },
     ],
     run: async (data) => {
       const q = new URLSearchParams({ line: data.get("line"), channel: data.get("channel") || "1" });
       if (data.get("replace")) q.set("replace", "true");
+      if (data.get("duplicates")) q.set("duplicates", "allow");
       const done = await ask(route(customer, "/templates?" + q), "POST", data.get("file"), "audio/wav");
       return t("enrolled", { s: seconds(done.report.net_ms) }) + (done.report.reasons.length ? comma() + reasons(done.report.reasons) : "");
     },
@@ -138,6 +139,28 @@ export function revoke(customer, template, after) {
     run: async () => {
       await ask(route(customer, "/templates/" + encodeURIComponent(template.id)), "DELETE");
       return t("revoked");
+    },
+  });
+}
+
+// back has a template be again what it was in an earlier version.
+export function back(customer, template, after) {
+  dialog({
+    title: t("backTitle"), text: t("backText", { version: template.version, line: lineName(template.line) }), go: t("back"), danger: true, after,
+    run: async () => {
+      await ask(route(customer, "/templates/" + encodeURIComponent(template.id) + "/rollback"), "POST");
+      return t("wentBack");
+    },
+  });
+}
+
+// anew forgets what calls have said for a passive enrolment.
+export function anew(customer, after) {
+  dialog({
+    title: t("anewTitle", { customer }), text: t("anewText"), go: t("anew"), danger: true, after,
+    run: async () => {
+      await ask(route(customer, "/passive"), "DELETE");
+      return t("begunAnew");
     },
   });
 }
@@ -159,15 +182,31 @@ export function lookFor(after) {
   dialog({
     title: t("addTitle"), text: t("addText"), go: t("add"), after,
     fields: [
+      { name: "customer", label: t("whoseVoice") },
       { name: "file", label: t("file"), type: "file", accept: ".wav,audio/wav", required: true },
       { name: "reason", label: t("reason"), required: true }, { name: "basis", label: t("basis"), required: true, hint: t("basisHint") },
       { name: "review", label: t("review"), type: "date", required: true, min: today() },
       { name: "expires", label: t("expires"), type: "date", required: true, min: today() },
     ],
     run: async (data) => {
-      const q = new URLSearchParams(["reason", "basis", "review", "expires"].map((k) => [k, data.get(k)]));
+      const q = new URLSearchParams(["customer", "reason", "basis", "review", "expires"].filter((k) => data.get(k)).map((k) => [k, data.get(k)]));
       await ask("/v1/voice/watch?" + q, "POST", data.get("file"), "audio/wav");
       return t("added");
+    },
+  });
+}
+
+// lookLonger sets the dates of an entry, for instance once it was reviewed.
+export function lookLonger(entry, after) {
+  dialog({
+    title: t("extendTitle"), text: entry.reason, go: t("extend"), after,
+    fields: [
+      { name: "review", label: t("review"), type: "date", required: true, min: today() },
+      { name: "expires", label: t("expires"), type: "date", required: true, min: today(), value: entry.expires.slice(0, 10) },
+    ],
+    run: async (data) => {
+      await ask("/v1/voice/watch/" + encodeURIComponent(entry.id), "POST", JSON.stringify({ ...Object.fromEntries(data), version: entry.version }));
+      return t("extended");
     },
   });
 }

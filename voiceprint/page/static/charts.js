@@ -104,7 +104,7 @@ export function scores(c) {
     const x = (ms) => space.left + (ms / far) * (right - space.left);
     const y = (v) => bottom - ((v - low) / (high - low)) * (bottom - space.top);
     const border = (v, kind, label, above) => [
-      line(space.left, y(v), right, y(v), "border " + kind), text(right - 4, y(v) + (above ? -5 : 14), label, "mark " + kind, "end"),
+      line(space.left, y(v), right, y(v), "border " + kind), text(space.left + 6, y(v) + (above ? -5 : 14), label, "mark " + kind, "start"),
     ];
     return [
       svg("rect", { class: "zone match", x: space.left, y: space.top, width: right - space.left, height: Math.max(0, y(c.accept) - space.top) }),

@@ -11,7 +11,7 @@ export async function load() {
     ask("/v1/voice"), ask("/v1/voice/calibration"), ask("/v1/voice/comparisons?limit=8"),
     perhaps("/v1/voice/watch"), perhaps("/v1/voice/hits?state=open"), perhaps("/v1/voice/links"),
   ]);
-  return { about, calibration, latest: latest.comparisons, watch: watch?.entries.filter((e) => !e.removed), hits: hits?.hits, links: links?.links };
+  return { about, calibration, latest: latest.comparisons, watch: watch?.entries.filter((e) => !e.removed), hits: hits?.hits, links: links?.on === false ? undefined : links?.links };
 }
 
 const figure = (href, n, words, state) => el("li", {}, el("a", { href, class: "figure to", "data-state": state }, el("strong", {}, count(n)), " ", el("span", {}, words)));

@@ -33,10 +33,13 @@ export async function ask(url, method = "GET", body = null, kind = "application/
   return reply;
 }
 
+// isOff says that an error is that of a server on which no voices are compared.
+export const isOff = (e) => e.status === 404 && e.hint === "set voice.on";
+
 // perhaps is ask for what a server may not have: null then.
 export async function perhaps(url) {
   try { return await ask(url); } catch (e) {
-    if (e.status === 404) return null;
+    if (e.status === 404 && !isOff(e)) return null;
     throw e;
   }
 }
@@ -76,7 +79,7 @@ export const reasons = (list) => (list ?? []).map(reasonName).join(comma());
 export const chip = (state, text) => el("span", { class: "chip", "data-state": state }, text);
 
 // facts are names with values; those without value are left out.
-export const facts = (rows) => el("dl", { class: "pairs" }, ...rows.filter((r) => r[1] !== undefined && r[1] !== null && r[1] !== "").flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, value)]));
+export const facts = (rows) => el("dl", { class: "pairs" }, ...rows.filter((r) => r[1] !== undefined && r[1] !== null && r[1] !== "").map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, value))));
 
 let sections = 0;
 
@@ -96,3 +99,4 @@ export function table(caption, heads, rows) {
 }
 
 export const quiet = (text) => el("p", { class: "quiet" }, text);
+export const keys = () => el("p", { class: "quiet keys" }, t("keys"));

@@ -1,6 +1,6 @@
 // Who is known: by state, and one by name.
 import { $, el } from "/pane/dom.js";
-import { ask, chip, day, personPage, quiet, stateName } from "./page.js";
+import { ask, chip, day, keys, personPage, stateName } from "./page.js";
 import { t } from "./strings.js";
 
 const page = 50;
@@ -52,6 +52,6 @@ export function draw(d, load) {
     find, el("p", { class: "quiet", role: "status" }, d.people.length ? t("shown", { n: d.people.length }) : t("nobody")),
     el("ol", { class: "rows" }, ...d.people.map(row)),
     el("button", { type: "button", hidden: d.next === "", "data-keep": "more", onclick: () => load(true) }, t("more")),
-    quiet(t("keys")),
+    keys(),
   ];
 }

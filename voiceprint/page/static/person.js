@@ -1,7 +1,7 @@
 // All that is known of one person's voice, and what can be done about it.
 import { el } from "/pane/dom.js";
-import { ask, callPage, chip, day, facts, lineName, nats, outcomeName, percent, phaseName, place, quiet, reasons, sayingName, seconds, section, signName, stateName, table, when } from "./page.js";
-import { consent, enrol, erase, optOut, qualities, revoke } from "./acts.js";
+import { ask, callPage, chip, day, facts, isOff, keys, lineName, nats, outcomeName, percent, phaseName, place, quiet, reasons, sayingName, seconds, section, signName, stateName, table, when } from "./page.js";
+import { anew, back, consent, enrol, erase, optOut, qualities, revoke } from "./acts.js";
 import { scores } from "./charts.js";
 import { trail } from "./audit.js";
 import { t } from "./strings.js";
@@ -16,7 +16,7 @@ export const title = () => customer + " · " + t("voices");
 export async function load() {
   let person = null;
   try { person = await ask(url); } catch (e) {
-    if (e.status !== 404 || e.hint) throw e;
+    if (e.status !== 404 || isOff(e)) throw e;
   }
   const audit = await ask("/v1/voice/audit?limit=50&customer=" + encodeURIComponent(customer));
   return { person, entries: audit.entries, more: audit.next !== undefined };
@@ -47,11 +47,12 @@ function comparison(c) {
   return el("li", {}, d);
 }
 
-function passive(p) {
+function passive(p, again) {
   const v = p.passive;
   return [
-    ...(v ? [section(t("passive"), "", facts([[t("phase"), phaseName(v.phase)], [t("callsKept"), String(v.calls ?? 0)], [t("conflicts"), String(v.conflicts ?? 0)], [t("reasons"), reasons(v.reasons)]]))] : []),
-    ...(p.renew?.length ? [section(t("renew"), "", el("p", { class: "warn" }, t("renewText", { why: reasons(p.renew) })))] : []),
+    ...(v ? [section(t("passive"), "", facts([[t("phase"), phaseName(v.phase)], [t("callsKept"), String(v.calls ?? 0)], [t("conflicts"), String(v.conflicts ?? 0)], [t("reasons"), reasons(v.reasons)]]),
+      el("p", { class: "under" }, el("button", { type: "button", class: "small", onclick: () => anew(customer, again) }, t("anew"))))] : []),
+    ...(p.renew?.length ? [section(t("renew"), "wide", el("p", { class: "warn" }, t("renewText", { why: reasons(p.renew) })))] : []),
   ];
 }
 
@@ -71,16 +72,17 @@ export function draw(d, load) {
   const head = el("header", { class: "whom" }, el("h2", {}, customer), p ? chip(p.state, stateName(p.state)) : null, buttons(p, again));
   if (!p) return [head, quiet(t("unknown", { customer })), ...(d.entries.length ? [section(t("audit"), "wide", trail(d.entries))] : [])];
   return [head, el("div", { class: "boxes" },
-    section(t("standing"), "", facts([[t("since"), p.since && when(p.since)], [t("expires"), p.expires && day(p.expires)], [t("erasedAt"), p.erased && when(p.erased)], [t("used"), p.used && when(p.used)], [t("pseudonym"), el("span", { class: "id" }, p.id)]])),
-    ...passive(p),
+    section(t("standing"), p.passive ? "" : "wide", facts([[t("since"), p.since && when(p.since)], [t("expires"), p.expires && day(p.expires)], [t("erasedAt"), p.erased && when(p.erased)], [t("used"), p.used && when(p.used)], [t("pseudonym"), el("span", { class: "id" }, p.id)]])),
+    ...passive(p, again),
     section(t("consents"), "wide", p.consents.length ? table(t("consents"), [t("at"), t("saidWhat"), t("wording"), t("language"), t("channel"), t("how"), t("by"), t("expires")], p.consents.map((c) => [
       when(c.at), chip(c.state, sayingName(c.state)), c.text, c.language, c.channel, c.how, c.by, c.expires ? day(c.expires) : "",
     ])) : quiet(t("noConsents"))),
     section(t("templates"), "wide", p.versions.length ? table(t("templates"), [t("line"), t("version"), t("use"), t("made"), t("model"), t("audioKept"), t("change")], p.versions.map((v) => [
       lineName(v.line), String(v.version), v.live ? chip(v.active ? "live" : "waits", t(v.active ? "useLive" : "useWaits")) : chip("old", t("useOld")), when(v.made), el("span", { class: "id" }, v.model), t(v.audio ? "yes" : "no"),
-      v.live ? el("button", { type: "button", class: "danger small", "aria-label": t("revokeLine", { line: lineName(v.line) }), onclick: () => revoke(customer, v, again) }, t("revoke")) : "",
+      v.live ? el("button", { type: "button", class: "danger small", "aria-label": t("revokeLine", { line: lineName(v.line) }), onclick: () => revoke(customer, v, again) }, t("revoke"))
+        : el("button", { type: "button", class: "small", "aria-label": t("backLine", { version: v.version, line: lineName(v.line) }), onclick: () => back(customer, v, again) }, t("back")),
     ])) : quiet(t("noTemplates"))),
     section(t("comparisons"), "wide", p.comparisons.length ? el("ol", { class: "comparisons" }, ...p.comparisons.map(comparison)) : quiet(t("noComparisons"))),
     section(t("audit"), "wide", trail(d.entries), d.more ? el("p", {}, el("a", { href: "/voices/audit?customer=" + encodeURIComponent(customer) }, t("wholeTrail"))) : null),
-  ), quiet(t("keys"))];
+  ), keys()];
 }

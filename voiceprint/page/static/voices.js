@@ -1,6 +1,6 @@
 // Which of the pages this is, and what all of them do.
 import { $, el } from "/pane/dom.js";
-import { dress, place, typing } from "./page.js";
+import { dress, isOff, place, typing } from "./page.js";
 import { t } from "./strings.js";
 import * as audit from "./audit.js";
 import * as overview from "./overview.js";
@@ -31,7 +31,7 @@ function draw() {
   document.title = view.title() + " · Sidetone";
   const had = document.activeElement?.dataset?.keep;
   const what = data ? view.draw(data, load) : [];
-  if (failed) what.unshift(el("p", { class: "banner", role: "alert" }, failed.status === 404 && failed.hint ? t("off") : t("cannotShow", { why: failed.message })));
+  if (failed) what.unshift(el("p", { class: "banner", role: "alert" }, isOff(failed) ? t("off") : t("cannotShow", { why: failed.message })));
   $("main").replaceChildren(...what);
   if (had) document.querySelector(`[data-keep="${CSS.escape(had)}"]`)?.focus();
 }

@@ -1,8 +1,8 @@
 // The voices that are looked for, the calls in which one seems to be heard, and
 // voices that called for several customers.
 import { el } from "/pane/dom.js";
-import { ask, callPage, chip, day, hitName, nats, perhaps, personPage, quiet, section, table, when } from "./page.js";
-import { judge, lookFor, lookNoMore } from "./acts.js";
+import { ask, callPage, chip, day, hitName, keys, nats, perhaps, personPage, quiet, section, table, when } from "./page.js";
+import { judge, lookFor, lookLonger, lookNoMore } from "./acts.js";
 import { t } from "./strings.js";
 
 const states = ["open", "confirmed", "dismissed"];
@@ -12,7 +12,7 @@ export const title = () => t("watch") + " · " + t("voices");
 
 export async function load() {
   const [list, hits, links] = await Promise.all([ask("/v1/voice/watch"), ask("/v1/voice/hits?state=" + encodeURIComponent(chosen())), perhaps("/v1/voice/links")]);
-  return { entries: list.entries, hits: hits.hits, links: links?.links };
+  return { entries: list.entries, hits: hits.hits, links: links?.links, on: links?.on !== false };
 }
 
 const calls = (keys) => (keys ?? []).flatMap((k, i) => [i ? ", " : "", el("a", { href: callPage(k) }, k)]);
@@ -37,12 +37,13 @@ export function draw(d, load) {
     el("div", { id: "entries" }, section(t("entries"), "wide", el("div", { class: "acts" }, el("button", { type: "button", class: "main", "data-keep": "add", onclick: () => lookFor(again) }, t("addVoice"))),
       there.length ? table(t("entries"), [t("reason"), t("basis"), t("added"), t("by"), t("review"), t("expires"), t("change")], there.map((e) => [
         e.reason, e.basis, day(e.added), e.added_by, el("span", { class: due(e) ? "warn" : "" }, due(e) ? t("reviewDue", { day: day(e.review) }) : day(e.review)), day(e.expires),
-        el("button", { type: "button", class: "danger small", onclick: () => lookNoMore(e, again) }, t("remove")),
+        el("span", { class: "acts" }, el("button", { type: "button", class: "small", onclick: () => lookLonger(e, again) }, t("extend")),
+          el("button", { type: "button", class: "danger small", onclick: () => lookNoMore(e, again) }, t("remove"))),
       ])) : quiet(t("noEntries")))),
     ...(d.links ? [el("div", { id: "links" }, section(t("links"), "wide", quiet(t("linksText")),
       d.links.length ? table(t("links"), [t("customers"), t("callsOf"), t("first"), t("last"), t("llr")], d.links.map((l) => [
         el("span", {}, ...l.customers.flatMap((c, i) => [i ? ", " : "", el("a", { href: personPage(c) }, c)])), el("span", {}, ...calls(l.calls)), when(l.first), when(l.last), nats(l.llr),
-      ])) : quiet(t("noLinks"))))] : []),
-    quiet(t("keys")),
+      ])) : quiet(t(d.on ? "noLinks" : "linksOff"))))] : []),
+    keys(),
   ];
 }
