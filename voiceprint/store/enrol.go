@@ -48,7 +48,8 @@ type Enrolment struct {
 	Alike []string
 }
 
-// Enrol adds templates to a person who consented, and gives their ids.
+// Enrol adds templates to a person who consented, and gives their ids. Calls that wait
+// for others to make a template are forgotten: there is one now.
 func (s *Store) Enrol(ctx context.Context, by Actor, subject string, e Enrolment) ([]string, error) {
 	if len(e.Voices) == 0 || len(e.Voices) > maxTemplates {
 		return nil, fmt.Errorf("voices: an enrolment with %d templates; 1 to %d can be: %w", len(e.Voices), maxTemplates, ErrInvalid)
@@ -117,16 +118,17 @@ func (s *Store) Enrol(ctx context.Context, by Actor, subject string, e Enrolment
 			}
 			events = append(events, told)
 		}
+		waits, err := recall(ctx, tx, p.id, kindPassive, "")
+		if err == nil && waits != nil && waits.oldest > 0 && !e.Provisional {
+			err = forget(ctx, tx, waits)
+		}
 		p.used = store.Micros(s.trail.Now())
-		return events, nil
+		return events, err
 	})
 	if err != nil {
 		return nil, err
 	}
-	if e.Replace {
-		err = s.db.Settle(ctx)
-	}
-	return ids, err
+	return ids, s.db.Settle(ctx)
 }
 
 // Activate makes a person's provisional templates ones that are compared with, and

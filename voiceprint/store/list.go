@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"sidetone/internal/store"
+	"sidetone/voiceprint/enrol"
 	"sidetone/voiceprint/store/trail"
 	"sidetone/voiceprint/store/watchlist"
 )
@@ -33,6 +34,8 @@ type Filter struct {
 	State State
 	// Enrolled leaves those with templates.
 	Enrolled bool
+	// Passive leaves those whose passive enrolment is in that phase.
+	Passive enrol.Phase
 	// Limit is how many to list at most; 0, or more, means 200.
 	Limit int
 	// After is the ID of the last one of the page before.
@@ -54,6 +57,9 @@ func (s *Store) List(ctx context.Context, by Actor, f Filter) ([]Person, error) 
 	}
 	if f.Enrolled {
 		cond = append(cond, `EXISTS (SELECT 1 FROM voice_templates t WHERE t.person = p.id AND t.live)`)
+	}
+	if f.Passive != enrol.Empty {
+		cond, args = append(cond, `EXISTS (SELECT 1 FROM voice_passive l WHERE l.person = p.id AND l.kind = ? AND l.phase = ?)`), append(args, kindPassive, string(f.Passive))
 	}
 	if f.Limit <= 0 || f.Limit > maxList {
 		f.Limit = maxList
@@ -198,6 +204,8 @@ type Stats struct {
 	Templates             map[string]int64
 	Provisional, Versions int64
 	Audio, Comparisons    int64
+	// Passive are the passive enrolments, by their phases.
+	Passive map[enrol.Phase]int64
 	// Prints are those of calls and of enrolments.
 	Prints int64
 	Watch  watchlist.Stats
@@ -208,7 +216,7 @@ type Stats struct {
 
 // Stats counts.
 func (s *Store) Stats(ctx context.Context) (Stats, error) {
-	out := Stats{Persons: map[State]int64{}, Templates: map[string]int64{}}
+	out := Stats{Persons: map[State]int64{}, Templates: map[string]int64{}, Passive: map[enrol.Phase]int64{}}
 	now := store.Micros(s.trail.Now())
 	err := s.count(ctx, func(name string, n int64) { out.Persons[State(name)] += n },
 		`SELECT CASE WHEN state = ? AND expires > 0 AND expires <= ? THEN ? ELSE state END AS standing, COUNT(*) FROM voice_persons GROUP BY standing`, string(Consented), now, string(Expired))
@@ -216,6 +224,9 @@ func (s *Store) Stats(ctx context.Context) (Stats, error) {
 		return out, err
 	}
 	if err = s.count(ctx, func(name string, n int64) { out.Templates[name] = n }, `SELECT model, COUNT(*) FROM voice_templates WHERE live AND active GROUP BY model`); err != nil {
+		return out, err
+	}
+	if err = s.count(ctx, func(name string, n int64) { out.Passive[enrol.Phase(name)] = n }, `SELECT phase, COUNT(*) FROM voice_passive WHERE kind = ? GROUP BY phase`, kindPassive); err != nil {
 		return out, err
 	}
 	err = s.db.QueryRow(ctx, `SELECT (SELECT COUNT(DISTINCT person) FROM voice_templates WHERE live AND active), (SELECT COUNT(*) FROM voice_templates WHERE live AND NOT active),

@@ -127,6 +127,14 @@ func TestPassiveTemplates(t *testing.T) {
 		if got, err := w.Templates(ctx, ann, caller, model); err != nil || len(got) != 1 || !same(got[0].Embedding, 3) {
 			t.Errorf("%v, %v", got, err)
 		}
+		if n := w.stats().Passive[enrol.Active]; n != 1 {
+			t.Errorf("%d are counted", n)
+		}
+		for phase, want := range map[enrol.Phase]int{enrol.Active: 1, enrol.Stopped: 0} {
+			if list, err := w.List(ctx, ann, store.Filter{Passive: phase}); err != nil || len(list) != want {
+				t.Errorf("%s: %+v, %v", phase, list, err)
+			}
+		}
 		// Beginning anew leaves what is compared with.
 		if err := w.ResetPassive(ctx, ann, caller); err != nil {
 			t.Fatal(err)
@@ -140,6 +148,15 @@ func TestPassiveTemplates(t *testing.T) {
 			t.Fatal(err)
 		}
 		check([]string{last}, nil)
+		// Who is enrolled otherwise has no more need of calls.
+		w.save(caller, store.Learnt{State: collected(enrol.Provisional, "c4", "c5"), Template: of(4)})
+		other := w.enrol(caller, spoken(5, "headset"))
+		if _, version := w.passive(caller); version != 0 {
+			t.Error("calls still wait")
+		}
+		if a, p := kinds(); len(a) != 2 || !slices.Contains(a, other[0]) || len(p) != 0 {
+			t.Errorf("active %v, provisional %v", a, p)
+		}
 	})
 }
 

@@ -294,7 +294,7 @@ func (cs *calls) voiceChanged(customer string) {
 		c.mu.Lock()
 		for _, l := range c.legs {
 			if !l.ended && l.voice != nil && l.expected != nil && *l.expected == customer {
-				l.looks = nil
+				l.looks, l.ownVoice = nil, voiceprint.Inconclusive
 				l.voice.Expect(customer)
 			}
 		}

@@ -157,7 +157,7 @@ func (a *App) listVoices(r *http.Request, by voicestore.Actor) (any, error) {
 		return nil, err
 	}
 	people, err := a.voices.store.List(r.Context(), by, voicestore.Filter{
-		State: voicestore.State(q.Get("state")), Enrolled: q.Get("enrolled") == "true", Limit: limit, After: q.Get("after"),
+		State: voicestore.State(q.Get("state")), Enrolled: q.Get("enrolled") == "true", Passive: enrol.Phase(q.Get("passive")), Limit: limit, After: q.Get("after"),
 	})
 	if err != nil {
 		return nil, err

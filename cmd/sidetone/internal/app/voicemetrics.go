@@ -27,7 +27,7 @@ type voiceCounts struct {
 	now   func() time.Time
 	log   *slog.Logger
 
-	people, templates, watch, overdue, hits, stale, unaudited *prometheus.Desc
+	people, templates, passive, watch, overdue, hits, stale, unaudited *prometheus.Desc
 
 	mu      sync.Mutex
 	counted time.Time
@@ -45,6 +45,7 @@ func newVoiceCounts(stats func(context.Context) (voicestore.Stats, error), log *
 		stats: stats, now: time.Now, log: log,
 		people:    of("people", "Persons of whom something is kept, by how they stand to the use of their voice; enrolled ones count there, too.", "state"),
 		templates: of("templates", "Templates, by the model that made them and whether they are compared with or still provisional.", "model", "use"),
+		passive:   of("passive", "Persons who are enrolled by their calls, by how far that has come.", "phase"),
 		watch:     of("watch_voices", "Voices that are looked for."),
 		overdue:   of("watch_overdue", "Voices that are looked for though the date of their review is over."),
 		hits:      of("hits_open", "Hits of the watch list that nobody has judged."),
@@ -55,7 +56,7 @@ func newVoiceCounts(stats func(context.Context) (voicestore.Stats, error), log *
 
 // Describe implements prometheus.Collector.
 func (c *voiceCounts) Describe(to chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{c.people, c.templates, c.watch, c.overdue, c.hits, c.stale, c.unaudited} {
+	for _, d := range []*prometheus.Desc{c.people, c.templates, c.passive, c.watch, c.overdue, c.hits, c.stale, c.unaudited} {
 		to <- d
 	}
 }
@@ -77,6 +78,9 @@ func (c *voiceCounts) Collect(to chan<- prometheus.Metric) {
 		put(c.templates, n, model, "compared")
 	}
 	put(c.templates, s.Provisional, "", "provisional")
+	for phase, n := range s.Passive {
+		put(c.passive, n, string(phase))
+	}
 	put(c.watch, s.Watch.Voices)
 	put(c.overdue, s.Watch.Overdue)
 	put(c.hits, s.Watch.Hits)
