@@ -79,6 +79,7 @@ type Verifier struct {
 	scorer   Scorer
 	enrolled []Embedding
 	policy   Policy
+	accept   Operating
 
 	// samples is the speech since it began, the latest of it once there is an answer.
 	samples []float32
@@ -115,7 +116,7 @@ func NewVerifier(c VerifierConfig) (*Verifier, error) {
 	}
 	limit := samplesOf(p.Limit)
 	return &Verifier{
-		embedder: c.Embedder, scorer: c.Scorer, enrolled: c.Enrolled, policy: p,
+		embedder: c.Embedder, scorer: c.Scorer, enrolled: c.Enrolled, policy: p, accept: op,
 		samples: make([]float32, 0, limit), limit: limit, due: samplesOf(firstLook),
 		last: Decision{
 			Reasons: []Reason{TooLittle}, Accept: op.LLR, Reject: math.Log(p.Miss / (1 - p.FAR)), FAR: p.FAR, Info: info,
@@ -196,7 +197,7 @@ func (v *Verifier) Look(q Quality, gates []Reason) (Decision, error) {
 		return v.Decision(), nil
 	}
 	v.due = len(v.samples) + samplesOf(look)
-	d.LLR, d.Net, d.At, d.Quality = llr, net, v.at, q
+	d.LLR, d.Net, d.At, d.Quality, d.Accept = llr, net, v.at, q, v.accept.Accept(net)
 	v.decide(gates)
 	if len(v.samples) == v.limit {
 		d.Final = true
@@ -229,7 +230,7 @@ func (v *Verifier) decide(gates []Reason) {
 // watch weighs the latest stretch alone against the answer there is.
 func (v *Verifier) watch(llr float64) {
 	d := &v.last
-	if against := d.Outcome == Match && llr <= d.Reject || d.Outcome == Mismatch && llr >= d.Accept; !against {
+	if against := d.Outcome == Match && llr <= d.Reject || d.Outcome == Mismatch && llr >= v.accept.Accept(watchSpan); !against {
 		v.opposed = 0
 		return
 	}
@@ -239,5 +240,6 @@ func (v *Verifier) watch(llr float64) {
 	v.opposed = 0
 	d.Outcome, d.Reasons, d.Final = Inconclusive, []Reason{VoiceChanged}, false
 	d.LLR, d.Net, d.At = llr, durationOf(len(v.samples)), v.at
+	d.Accept = v.accept.Accept(d.Net)
 	v.due = len(v.samples) + samplesOf(look)
 }

@@ -28,7 +28,7 @@ func (e ears) Embed(x []float32) (Embedding, error) {
 }
 
 // scales weigh the cosine, the more the longer the speech.
-type scales struct{ perSecond float64 }
+type scales struct{ perSecond, fall float64 }
 
 func (scales) Info() Info { return Info{Model: testModel, Calibration: "1"} }
 
@@ -40,16 +40,16 @@ func (s scales) LLR(enrolled []Embedding, test Embedding, net time.Duration) (fl
 	return s.perSecond * net.Seconds() * (2*best - 1), nil
 }
 
-func (scales) Threshold(far float64) (Operating, error) {
+func (s scales) Threshold(far float64) (Operating, error) {
 	if far < 1e-6 {
 		return Operating{}, errors.New("never measured")
 	}
-	return Operating{FAR: far, LLR: 5}, nil
+	return Operating{FAR: far, LLR: 5, Fall: s.fall}, nil
 }
 
 func verifier(t *testing.T, perSecond float64, p Policy) *Verifier {
 	t.Helper()
-	v, err := NewVerifier(VerifierConfig{Embedder: ears{testModel}, Scorer: scales{perSecond}, Enrolled: []Embedding{{1, 0}}, Policy: p})
+	v, err := NewVerifier(VerifierConfig{Embedder: ears{testModel}, Scorer: scales{perSecond: perSecond}, Enrolled: []Embedding{{1, 0}}, Policy: p})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -151,7 +151,7 @@ func TestTheVoiceChanges(t *testing.T) {
 }
 
 func TestVerifierConfig(t *testing.T) {
-	good := VerifierConfig{Embedder: ears{testModel}, Scorer: scales{1}, Enrolled: []Embedding{{1, 0}}}
+	good := VerifierConfig{Embedder: ears{testModel}, Scorer: scales{perSecond: 1}, Enrolled: []Embedding{{1, 0}}}
 	for name, change := range map[string]func(*VerifierConfig){
 		"nobody enrolled": func(c *VerifierConfig) { c.Enrolled = nil },
 		"another model":   func(c *VerifierConfig) { c.Embedder = ears{Model{ID: "three", Dim: 2}} },
@@ -198,5 +198,43 @@ func TestHearAllocatesNothing(t *testing.T) {
 	frame := voice(0, 20*time.Millisecond)
 	if n := testing.AllocsPerRun(600, func() { v.Hear(frame, 0) }); n != 0 {
 		t.Errorf("%v allocations a frame", n)
+	}
+}
+
+func TestAccept(t *testing.T) {
+	for _, c := range []struct {
+		fall, seconds, want float64
+	}{
+		{0, 15, 6}, {0.5, 1, 6}, {0.5, 2, 6}, {0.5, 8, 3}, {1, 8, 1.5}, {2, 4, 1.5},
+	} {
+		o := Operating{LLR: 6, Fall: c.fall}
+		if got := o.Accept(time.Duration(c.seconds * float64(time.Second))); math.Abs(got-c.want) > 1e-12 {
+			t.Errorf("with a fall of %v, after %v s: %v, want %v", c.fall, c.seconds, got, c.want)
+		}
+	}
+}
+
+// A caller whose evidence stays below the first threshold is matched where it meets the
+// threshold that falls.
+func TestThresholdFalls(t *testing.T) {
+	for _, c := range []struct {
+		fall float64
+		want Outcome
+		net  time.Duration
+	}{{0, Inconclusive, 15 * time.Second}, {1, Match, 6 * time.Second}} {
+		v, err := NewVerifier(VerifierConfig{Embedder: ears{testModel}, Scorer: scales{0.3, c.fall}, Enrolled: []Embedding{{1, 0}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var d Decision
+		for at := time.Second / 2; !d.Final; at += time.Second / 2 {
+			v.Hear(voice(0, time.Second/2), int64(samplesOf(at)))
+			if d, err = v.Look(Quality{}, nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if d.Outcome != c.want || d.Net != c.net || c.fall > 0 && d.Accept > d.LLR {
+			t.Errorf("with a fall of %v: %v after %v at %v of %v, want %v after %v", c.fall, d.Outcome, d.Net, d.LLR, d.Accept, c.want, c.net)
+		}
 	}
 }

@@ -94,8 +94,23 @@ type Operating struct {
 	// FAR is the share of impostors that is accepted, FRR that of true callers that
 	// is not, both of the sequential decision as a whole, measured.
 	FAR, FRR float64
-	// LLR is the threshold in nats.
-	LLR float64
+	// LLR is the threshold in nats, up to FallFrom of net speech. For more it falls by
+	// the power Fall of the speech, see Accept; 0: it does not.
+	LLR, Fall float64
+}
+
+// FallFrom is the net speech up to which a threshold does not fall.
+const FallFrom = 2 * time.Second
+
+// Accept is the threshold for net speech, in nats. Voices that are mistaken for one
+// another are so in short stretches, while the evidence of a long one is rarely wrong
+// and not always great: one threshold for all would spend most of the errors that are
+// allowed on the first looks, and turn true callers away at the last.
+func (o Operating) Accept(net time.Duration) float64 {
+	if net <= FallFrom || o.Fall == 0 {
+		return o.LLR
+	}
+	return o.LLR * math.Pow(FallFrom.Seconds()/net.Seconds(), o.Fall)
 }
 
 // ErrModel is in the chain of errors about embeddings of another model.

@@ -40,7 +40,7 @@ func voiceCmd() *cobra.Command {
 // voiceTraining is what `sidetone voice train` and `calibrate` have in common.
 type voiceTraining struct {
 	out, cache, data string
-	shrink           float64
+	shrink, fall     float64
 	folds, jobs      int
 	looks            []time.Duration
 	asJSON           bool
@@ -49,6 +49,7 @@ type voiceTraining struct {
 func (o *voiceTraining) flags(c *cobra.Command) {
 	c.Flags().StringVarP(&o.out, "out", "o", "voice.json", "file that the parameters are written to")
 	c.Flags().StringVar(&o.data, "data", "", "what the recordings are, in words that the file keeps; empty: their folder's name")
+	c.Flags().Float64Var(&o.fall, "fall", backend.DefaultFall, "by which power the thresholds fall with the speech")
 	c.Flags().Float64Var(&o.shrink, "shrink", 0.3, "share of the sphere in the covariance of the space")
 	c.Flags().IntVar(&o.folds, "folds", 10, "parts of the speakers, of which two at a time are left out of training and measured on")
 	c.Flags().IntVar(&o.jobs, "jobs", runtime.GOMAXPROCS(0), "recordings that are heard at once")
@@ -270,7 +271,7 @@ func (o *voiceTraining) train(ctx context.Context, w io.Writer, h voicecal.Heari
 	show := func(int) {}
 	p, paths, err := backend.Train(backend.Training{
 		Of: h.Raw.Model(), Recordings: rs, Data: o.data, Date: time.Now().UTC().Format(time.DateOnly), Keep: keep,
-		Shrink: o.shrink, Folds: o.folds, Policy: h.Policy,
+		Shrink: o.shrink, Fall: o.fall, Folds: o.folds, Policy: h.Policy,
 		Progress: func(done, all int) {
 			if done == 0 {
 				show = progress(all, "trainings")

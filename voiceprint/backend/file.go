@@ -85,6 +85,7 @@ type (
 		MismatchAfter float64    `json:"mismatch_after_s"`
 		Limit         float64    `json:"limit_s"`
 		Looks         []float64  `json:"looks_s"`
+		Fall          float64    `json:"fall"`
 		Targets       int        `json:"targets"`
 		Impostors     int        `json:"impostors"`
 		Speakers      int        `json:"speakers"`
@@ -112,14 +113,14 @@ func (p *Params) Write(w io.Writer) error {
 		},
 		Operating: operatingDoc{
 			FAR: o.Policy.FAR, Miss: o.Policy.Miss, Least: seconds(o.Policy.Least), MismatchAfter: seconds(o.Policy.MismatchAfter),
-			Limit: seconds(o.Policy.Limit), Targets: o.Targets, Impostors: o.Impostors, Speakers: o.Speakers, Points: []pointDoc{}, Looks: []float64{},
+			Limit: seconds(o.Policy.Limit), Targets: o.Targets, Impostors: o.Impostors, Speakers: o.Speakers, Fall: o.Fall, Points: []pointDoc{}, Looks: []float64{},
 		},
 	}
 	for _, l := range o.Looks {
 		d.Operating.Looks = append(d.Operating.Looks, seconds(l))
 	}
 	for _, pt := range o.Points {
-		d.Operating.Points = append(d.Operating.Points, pointDoc(pt))
+		d.Operating.Points = append(d.Operating.Points, pointDoc{FAR: pt.FAR, FRR: pt.FRR, LLR: pt.LLR})
 	}
 	e := json.NewEncoder(w)
 	e.SetIndent("", "  ")
@@ -190,7 +191,7 @@ func (d *document) params() (*Params, error) {
 			Policy: voiceprint.Policy{
 				FAR: o.FAR, Miss: o.Miss, Least: duration(o.Least), MismatchAfter: duration(o.MismatchAfter), Limit: duration(o.Limit),
 			},
-			Targets: o.Targets, Impostors: o.Impostors, Speakers: o.Speakers,
+			Targets: o.Targets, Impostors: o.Impostors, Speakers: o.Speakers, Fall: o.Fall,
 		},
 	}
 	if !(o.FAR > 0 && o.FAR < 1 && o.Miss > 0 && o.Miss < 1) {
@@ -206,7 +207,7 @@ func (d *document) params() (*Params, error) {
 		p.Operating.Looks = append(p.Operating.Looks, duration(l))
 	}
 	for _, pt := range o.Points {
-		p.Operating.Points = append(p.Operating.Points, voiceprint.Operating(pt))
+		p.Operating.Points = append(p.Operating.Points, voiceprint.Operating{FAR: pt.FAR, FRR: pt.FRR, LLR: pt.LLR})
 	}
 	if err := p.Calibration.validate(); err != nil {
 		return nil, &FileError{"calibration", err}

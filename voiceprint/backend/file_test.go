@@ -27,7 +27,7 @@ func small() *Params {
 		},
 		Operating: Operating{
 			Policy: voiceprint.DefaultPolicy(), Looks: []time.Duration{2 * time.Second, 2500 * time.Millisecond}, Targets: 30, Impostors: 40, Speakers: 6,
-			Points: []voiceprint.Operating{{FAR: 0.01, FRR: 0.001, LLR: 3}, {FAR: 0.001, FRR: 0.01, LLR: 6.1}},
+			Fall: 0.5, Points: []voiceprint.Operating{{FAR: 0.01, FRR: 0.001, LLR: 3}, {FAR: 0.001, FRR: 0.01, LLR: 6.1}},
 		},
 	}
 }

@@ -15,6 +15,12 @@ import (
 // count as measured: with fewer, the next data could as well give twice as many.
 const supporting = 5
 
+const (
+	// DefaultFall is by which power thresholds fall with the speech.
+	DefaultFall = 0.5
+	maxFall     = 2.0
+)
+
 // Operating is the thresholds of a sequential decision and how they were measured.
 type Operating struct {
 	// Policy is the procedure that was followed: its looks, and when it ends.
@@ -25,6 +31,8 @@ type Operating struct {
 	// Targets and Impostors are how many calls were played of true callers and of
 	// impostors, by Speakers people. Each impostor of a person counts.
 	Targets, Impostors, Speakers int
+	// Fall is that of the thresholds: see voiceprint.Operating.
+	Fall float64
 	// Points are by falling FAR and rising LLR.
 	Points []voiceprint.Operating
 }
@@ -61,15 +69,19 @@ func (o *Operating) Threshold(far float64) (voiceprint.Operating, error) {
 	}
 	i := sort.Search(n, func(i int) bool { return o.Points[i].FAR <= far })
 	b := o.Points[i]
+	b.Fall = o.Fall
 	if i == 0 || b.FAR == far {
 		return b, nil
 	}
 	a := o.Points[i-1]
 	t := math.Log(a.FAR/far) / math.Log(a.FAR/b.FAR)
-	return voiceprint.Operating{FAR: far, FRR: a.FRR + t*(b.FRR-a.FRR), LLR: a.LLR + t*(b.LLR-a.LLR)}, nil
+	return voiceprint.Operating{FAR: far, FRR: a.FRR + t*(b.FRR-a.FRR), LLR: a.LLR + t*(b.LLR-a.LLR), Fall: o.Fall}, nil
 }
 
 func (o *Operating) validate() error {
+	if !(o.Fall >= 0 && o.Fall <= maxFall) {
+		return fmt.Errorf("backend: thresholds that fall by the power %v; it lies between 0 and %v", o.Fall, maxFall)
+	}
 	for i, p := range o.Points {
 		switch {
 		case !(p.FAR > 0 && p.FAR <= 1), !(p.FRR >= 0 && p.FRR <= 1), math.IsNaN(p.LLR), math.IsInf(p.LLR, 0):
@@ -104,10 +116,10 @@ func (p *Path) Target() bool { return p.Enrolled == p.Speaker }
 // it.
 func rejecting(p voiceprint.Policy) float64 { return math.Log(p.Miss / (1 - p.FAR)) }
 
-// peak is the least threshold at which the call would not be accepted any more:
-// acceptance at a threshold is that some look from p.Least on reaches it before
-// another has rejected.
-func (p *Path) peak(policy voiceprint.Policy) float64 {
+// peak is the least threshold, as it is before it falls, at which the call would not be
+// accepted any more: acceptance at a threshold is that some look from p.Least on
+// reaches it before another has rejected.
+func (p *Path) peak(policy voiceprint.Policy, fall float64) float64 {
 	reject := rejecting(policy)
 	peak := math.Inf(-1)
 	for _, l := range p.Looks {
@@ -117,7 +129,7 @@ func (p *Path) peak(policy voiceprint.Policy) float64 {
 		if l.Net > policy.Limit {
 			break
 		}
-		peak = max(peak, l.LLR)
+		peak = max(peak, l.LLR/voiceprint.Operating{LLR: 1, Fall: fall}.Accept(l.Net))
 		if l.LLR <= reject && l.Net >= policy.MismatchAfter {
 			break
 		}
@@ -125,9 +137,9 @@ func (p *Path) peak(policy voiceprint.Policy) float64 {
 	return peak
 }
 
-// Decide is how the call ends where looks from accept on match: the outcome, and
-// after how many looks.
-func (p *Path) Decide(policy voiceprint.Policy, accept float64) (o voiceprint.Outcome, looks int) {
+// Decide is how the call ends at an operating point: the outcome, and after how many
+// looks.
+func (p *Path) Decide(policy voiceprint.Policy, at voiceprint.Operating) (o voiceprint.Outcome, looks int) {
 	reject := rejecting(policy)
 	for _, l := range p.Looks {
 		if l.Net > policy.Limit {
@@ -136,7 +148,7 @@ func (p *Path) Decide(policy voiceprint.Policy, accept float64) (o voiceprint.Ou
 		looks++
 		switch {
 		case l.Net < policy.Least:
-		case l.LLR >= accept:
+		case l.LLR >= at.Accept(l.Net):
 			return voiceprint.Match, looks
 		case l.LLR <= reject && l.Net >= policy.MismatchAfter:
 			return voiceprint.Mismatch, looks
@@ -151,10 +163,10 @@ func shares() []float64 {
 	return []float64{0.02, 0.01, 0.005, 0.003, 0.002, 0.001, 0.0007, 0.0005, 0.0003, 0.0002, 0.0001, 0.00005, 0.00002, 0.00001}
 }
 
-// Operate measures thresholds on calls. What is more likely another voice, an LLR
+// Operate measures thresholds that fall so on calls. What is more likely another voice, an LLR
 // below zero, is accepted at no threshold.
-func Operate(paths []Path, policy voiceprint.Policy) (Operating, error) {
-	o := Operating{Policy: policy}
+func Operate(paths []Path, policy voiceprint.Policy, fall float64) (Operating, error) {
+	o := Operating{Policy: policy, Fall: fall}
 	var targets, impostors []float64
 	speakers := map[string]bool{}
 	looks := map[time.Duration]bool{}
@@ -167,9 +179,9 @@ func Operate(paths []Path, policy voiceprint.Policy) (Operating, error) {
 		}
 		speakers[p.Enrolled], speakers[p.Speaker] = true, true
 		if p.Target() {
-			targets = append(targets, p.peak(policy))
+			targets = append(targets, p.peak(policy, fall))
 		} else {
-			impostors = append(impostors, p.peak(policy))
+			impostors = append(impostors, p.peak(policy, fall))
 		}
 	}
 	o.Looks = slices.Sorted(maps.Keys(looks))

@@ -44,8 +44,8 @@ func TestThreshold(t *testing.T) {
 
 // told is an embedder and scorer that has been told the LLR of each look.
 type told struct {
-	looks  []Look
-	accept float64
+	looks        []Look
+	accept, fall float64
 }
 
 func (told) Model() voiceprint.Model { return voiceprint.Model{ID: "told", Dim: 1} }
@@ -66,7 +66,7 @@ func (s told) LLR(_ []voiceprint.Embedding, _ voiceprint.Embedding, net time.Dur
 }
 
 func (s told) Threshold(float64) (voiceprint.Operating, error) {
-	return voiceprint.Operating{LLR: s.accept}, nil
+	return voiceprint.Operating{LLR: s.accept, Fall: s.fall}, nil
 }
 
 // What is measured here is what voiceprint.Verifier does.
@@ -83,7 +83,8 @@ func TestPathsEndAsVerifiersDo(t *testing.T) {
 			llr += drift/2 + r.NormFloat64()
 		}
 		accept := 8 * r.Float64()
-		s := told{p.Looks, accept}
+		fall := float64(r.IntN(3)) / 2
+		s := told{p.Looks, accept, fall}
 		v, err := voiceprint.NewVerifier(voiceprint.VerifierConfig{Embedder: s, Scorer: s, Enrolled: []voiceprint.Embedding{{1}}})
 		if err != nil {
 			t.Fatal(err)
@@ -95,9 +96,9 @@ func TestPathsEndAsVerifiersDo(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		o, looks := p.Decide(policy, accept)
-		if o != d.Outcome || looks != d.Scores || (p.peak(policy) >= accept) != (o == voiceprint.Match) {
-			t.Fatalf("%v after %d looks, peak %v of %v; the verifier says %v after %d", o, looks, p.peak(policy), accept, d.Outcome, d.Scores)
+		o, looks := p.Decide(policy, voiceprint.Operating{LLR: accept, Fall: fall})
+		if o != d.Outcome || looks != d.Scores || (p.peak(policy, fall) >= accept) != (o == voiceprint.Match) {
+			t.Fatalf("%v after %d looks, peak %v of %v; the verifier says %v after %d", o, looks, p.peak(policy, fall), accept, d.Outcome, d.Scores)
 		}
 		count[o]++
 	}
@@ -127,7 +128,7 @@ func TestOperate(t *testing.T) {
 	for i := range 1000 {
 		impostors = append(impostors, 7-float64(i)/100) // 7 … -2.99
 	}
-	o, err := Operate(calls(targets, impostors), voiceprint.DefaultPolicy())
+	o, err := Operate(calls(targets, impostors), voiceprint.DefaultPolicy(), 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -148,15 +149,15 @@ func TestOperate(t *testing.T) {
 	for i := range impostors {
 		impostors[i] -= 6.985
 	}
-	o, err = Operate(calls(targets, impostors), voiceprint.DefaultPolicy())
+	o, err = Operate(calls(targets, impostors), voiceprint.DefaultPolicy(), 0)
 	if err != nil || len(o.Points) != 1 || o.Points[0] != (voiceprint.Operating{FAR: 0.005, FRR: 0, LLR: 0}) {
 		t.Errorf("%+v, %v", o.Points, err)
 	}
 	var few *TooLittleError
-	if _, err := Operate(calls(targets, impostors[:249]), voiceprint.DefaultPolicy()); !errors.As(err, &few) || few.Have != 249 {
+	if _, err := Operate(calls(targets, impostors[:249]), voiceprint.DefaultPolicy(), 0); !errors.As(err, &few) || few.Have != 249 {
 		t.Errorf("249 impostors: %v", err)
 	}
-	if _, err := Operate(calls(nil, impostors), voiceprint.DefaultPolicy()); err == nil {
+	if _, err := Operate(calls(nil, impostors), voiceprint.DefaultPolicy(), 0); err == nil {
 		t.Error("no true caller is enough")
 	}
 }

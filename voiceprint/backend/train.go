@@ -48,6 +48,8 @@ type Training struct {
 	// Shrink is as in TrainSpace, 0.3 if zero. Prior is the share of targets that
 	// the calibration is fitted for, 0.5 if zero.
 	Shrink, Prior float64
+	// Fall is that of the thresholds, DefaultFall if zero.
+	Fall float64
 	// Folds is how many parts the speakers are put into so that comparisons can be
 	// left out of training, 10 if zero and at least 4.
 	Folds int
@@ -78,6 +80,7 @@ func (e *TooLittleError) Error() string {
 
 func (t *Training) withDefaults() error {
 	t.Shrink, t.Prior, t.Folds = cmp.Or(t.Shrink, 0.3), cmp.Or(t.Prior, 0.5), cmp.Or(t.Folds, 10)
+	t.Fall = cmp.Or(t.Fall, DefaultFall)
 	if t.Policy == (voiceprint.Policy{}) {
 		t.Policy = voiceprint.DefaultPolicy()
 	}
@@ -87,6 +90,8 @@ func (t *Training) withDefaults() error {
 	switch {
 	case !(t.Prior > 0 && t.Prior < 1):
 		return fmt.Errorf("backend: a prior of %v; it lies between 0 and 1", t.Prior)
+	case !(t.Fall >= 0 && t.Fall <= maxFall):
+		return fmt.Errorf("backend: thresholds that fall by the power %v; it lies between 0 and %v", t.Fall, maxFall)
 	case t.Folds < 4:
 		return fmt.Errorf("backend: %d folds; with fewer than 4 nothing is left to train on", t.Folds)
 	case t.Keep != nil && t.Keep.Space.Of() != t.Of:
@@ -167,7 +172,7 @@ func Train(t Training) (*Params, []Path, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	if p.Operating, err = Operate(paths, t.Policy); err != nil {
+	if p.Operating, err = Operate(paths, t.Policy, t.Fall); err != nil {
 		return nil, nil, err
 	}
 	p.Trained = Trained{Space: t.Data, Calibration: t.Data, Date: t.Date}

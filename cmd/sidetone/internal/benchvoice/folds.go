@@ -46,7 +46,7 @@ func NewFolds(ctx context.Context, t backend.Training, folds, workers int, done 
 	if folds < 3 {
 		return nil, fmt.Errorf("bench voice: %d folds; without two of them at least one must be left to train on", folds)
 	}
-	t.Policy = cmp.Or(t.Policy, voiceprint.DefaultPolicy())
+	t.Policy, t.Fall = cmp.Or(t.Policy, voiceprint.DefaultPolicy()), cmp.Or(t.Fall, backend.DefaultFall)
 	f := &Folds{fold: deal(t.Recordings, folds), judges: map[pair]*Judge{}}
 	var pairs []pair
 	for i := range folds {
@@ -82,7 +82,7 @@ func NewFolds(ctx context.Context, t backend.Training, folds, workers int, done 
 			}
 		}
 		var err error
-		if params[n].Operating, err = backend.Operate(others, t.Policy); err != nil {
+		if params[n].Operating, err = backend.Operate(others, t.Policy, t.Fall); err != nil {
 			return nil, fmt.Errorf("bench voice: thresholds without folds %d and %d: %w", held[0], held[1], err)
 		}
 		if f.judges[held], err = NewJudge(params[n]); err != nil {

@@ -44,10 +44,11 @@ func Report(p *backend.Params, paths []backend.Path, us []Utterance, folds int, 
 		return nil, err
 	}
 	for _, op := range p.Operating.Points {
+		op.Fall = p.Operating.Fall
 		answered := make([]voice.Answered, len(paths))
 		for i := range paths {
 			path := &paths[i]
-			o, looks := path.Decide(p.Operating.Policy, op.LLR)
+			o, looks := path.Decide(p.Operating.Policy, op)
 			answered[i] = voice.Answered{Trial: trials[i], Answer: voice.Answer{Outcome: o, Looks: looks, Accept: op.LLR}}
 			if looks > 0 {
 				l := path.Looks[looks-1]
