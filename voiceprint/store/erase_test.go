@@ -33,7 +33,7 @@ func comparison(call string) store.Comparison {
 			Info:    voiceprint.Info{Model: voiceprint.Model{ID: model, Dim: 192}, Calibration: "7", Trained: "on 88 speakers"},
 		},
 		Signs: []store.Sign{{Name: "replay", Strength: 3.5, Probability: 0.95, Evidence: "3.5 s were heard before"}},
-		Looks: []store.Look{{Net: time.Second, LLR: -1.5}, {Net: 3500 * time.Millisecond, LLR: -9.25}},
+		Looks: []store.Look{{Net: time.Second, LLR: -1.5, Accept: 6}, {Net: 3500 * time.Millisecond, LLR: -9.25}},
 	}
 }
 

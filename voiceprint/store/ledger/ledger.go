@@ -23,7 +23,8 @@ var ErrInvalid = errors.New("the decision cannot be kept")
 // Look is one point of the score over time.
 type Look struct {
 	Net time.Duration
-	LLR float64
+	// Accept is the threshold that LLR was held against.
+	LLR, Accept float64
 }
 
 // Sign is one of spoofing, as package spoof tells it.
@@ -119,8 +120,8 @@ type detail struct {
 	Trained     string   `json:"trained"`
 	Templates   []string `json:"templates,omitempty"`
 	Signs       []sign   `json:"spoof,omitempty"`
-	// Looks are pairs of net microseconds and nats.
-	Looks [][2]number `json:"looks,omitempty"`
+	// Looks are net microseconds, and the evidence and the threshold in nats.
+	Looks [][3]number `json:"looks,omitempty"`
 }
 
 type sign struct {
@@ -142,7 +143,7 @@ func detailOf(c *Comparison) detail {
 	o.Edge, o.Reverberation, o.Music, o.Unlike = number(q.Edge), number(q.Reverberation), number(q.Music), number(q.Unlike)
 	out.Signs = signsOf(c.Signs)
 	for _, l := range c.Looks {
-		out.Looks = append(out.Looks, [2]number{number(l.Net.Microseconds()), number(l.LLR)})
+		out.Looks = append(out.Looks, [3]number{number(l.Net.Microseconds()), number(l.LLR), number(l.Accept)})
 	}
 	return out
 }
@@ -196,7 +197,7 @@ func (in *detail) into(c *Comparison) {
 		c.Signs = append(c.Signs, Sign{g.Name, float64(g.Strength), float64(g.Probability), g.Evidence})
 	}
 	for _, l := range in.Looks {
-		c.Looks = append(c.Looks, Look{micro(int64(l[0])), float64(l[1])})
+		c.Looks = append(c.Looks, Look{micro(int64(l[0])), float64(l[1]), float64(l[2])})
 	}
 }
 

@@ -39,6 +39,8 @@ type comparison struct {
 type look struct {
 	NetMS int64   `json:"net_ms"`
 	LLR   float64 `json:"llr"`
+	// Accept is the threshold for so much speech.
+	Accept float64 `json:"accept"`
 }
 
 func (l look) net() time.Duration { return time.Duration(l.NetMS) * time.Millisecond }
@@ -175,7 +177,7 @@ func (c *call) voiceTold(l *leg, a voices.Answer) {
 		return
 	}
 	if d.Scores > len(l.looks) {
-		l.looks = append(l.looks, look{NetMS: d.Net.Milliseconds(), LLR: d.LLR})
+		l.looks = append(l.looks, look{NetMS: d.Net.Milliseconds(), LLR: d.LLR, Accept: d.Accept})
 	}
 	shown := shownVoice(d)
 	own := isAgent(a.Subject)

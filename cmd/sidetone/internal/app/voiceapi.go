@@ -444,7 +444,7 @@ func (a *App) comparisonsOf(r *http.Request, by voicestore.Actor, customer strin
 			one.Signs = append(one.Signs, signReply(s))
 		}
 		for _, l := range c.Looks {
-			one.Looks = append(one.Looks, look{NetMS: l.Net.Milliseconds(), LLR: l.LLR})
+			one.Looks = append(one.Looks, look{NetMS: l.Net.Milliseconds(), LLR: l.LLR, Accept: l.Accept})
 		}
 		reply = append(reply, one)
 	}

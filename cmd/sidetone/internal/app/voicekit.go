@@ -307,7 +307,7 @@ func (k *voiceKit) Compared(ctx context.Context, c comparison) (string, error) {
 		Call: c.call, Leg: c.leg, At: c.at, Took: c.answer.Took, Decision: c.answer.Decision, Templates: c.answer.Templates, Signs: keptSigns(c.signs),
 	}
 	for _, l := range c.looks {
-		kept.Looks = append(kept.Looks, ledger.Look{Net: l.net(), LLR: l.LLR})
+		kept.Looks = append(kept.Looks, ledger.Look{Net: l.net(), LLR: l.LLR, Accept: l.Accept})
 	}
 	id, err := k.store.Record(ctx, k.system(), c.answer.Subject, kept)
 	if _, gone := voicestore.ReasonOf(err); gone {
