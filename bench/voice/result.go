@@ -62,8 +62,8 @@ type Row struct {
 // Fixed is the rates if LLRs from a given one on are accepted.
 type Fixed struct {
 	LLR float64 `json:"llr"`
-	FAR float64 `json:"far"`
-	FRR float64 `json:"frr"`
+	FAR Figure  `json:"far"`
+	FRR Figure  `json:"frr"`
 }
 
 // odds are those that Row.Fixed has the logarithms of.
@@ -170,16 +170,25 @@ func (b Bootstrap) Rows(scored []Scored) ([]Row, []Curve, error) {
 }
 
 func (b Bootstrap) row(s *Set, name string, seconds float64) Row {
-	f := b.Figures(s, (*Set).EER, func(s *Set) float64 { return s.FRRAt(0.01) }, func(s *Set) float64 { return s.FRRAt(0.001) })
+	measures := []func(*Set) float64{(*Set).EER, func(s *Set) float64 { return s.FRRAt(0.01) }, func(s *Set) float64 { return s.FRRAt(0.001) }}
+	own := len(measures)
+	for _, o := range odds() {
+		// The two are of one walk through the trials: the second one takes what the first
+		// has found.
+		var frr float64
+		measures = append(measures, func(s *Set) (far float64) {
+			far, frr = s.At(math.Log(o))
+			return far
+		}, func(*Set) float64 { return frr })
+	}
+	f := b.Figures(s, measures...)
 	r := Row{
 		Cut: name, Seconds: seconds, Targets: s.Targets(), Impostors: s.Impostors(), Speakers: s.Speakers(),
 		EER: f[0], FRR1: f[1], FRR01: f[2], MinDCF: s.MinDCF(0.01), Cllr: s.Cllr(), MinCllr: s.MinCllr(),
 	}
 	r.Loss = r.Cllr - r.MinCllr
-	for _, o := range odds() {
-		x := Fixed{LLR: math.Log(o)}
-		x.FAR, x.FRR = s.At(x.LLR)
-		r.Fixed = append(r.Fixed, x)
+	for i, o := range odds() {
+		r.Fixed = append(r.Fixed, Fixed{LLR: math.Log(o), FAR: f[own+2*i], FRR: f[own+2*i+1]})
 	}
 	return r
 }

@@ -54,7 +54,7 @@ func TestRows(t *testing.T) {
 			got = append(got, x.Cut)
 		}
 		if x.Targets+x.Impostors == 0 || x.EER.CI == nil || x.Loss < 0 || !near(x.Loss, x.Cllr-x.MinCllr) || x.FRR01.Value < x.FRR1.Value ||
-			len(x.Fixed) != 3 || x.Fixed[0].LLR != 0 || x.Fixed[1].FAR > x.Fixed[0].FAR || x.Fixed[2].FRR < x.Fixed[1].FRR || math.Abs(x.Fixed[1].LLR-4.595) > 0.001 {
+			len(x.Fixed) != 3 || x.Fixed[0].LLR != 0 || x.Fixed[1].FAR.Value > x.Fixed[0].FAR.Value || x.Fixed[2].FRR.Value < x.Fixed[1].FRR.Value || x.Fixed[2].FRR.CI == nil || x.Fixed[0].FAR.CI[0] > x.Fixed[0].FAR.Value || x.Fixed[0].FAR.CI[1] < x.Fixed[0].FAR.Value || math.Abs(x.Fixed[1].LLR-4.595) > 0.001 {
 			t.Errorf("%+v", x)
 		}
 	}

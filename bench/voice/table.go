@@ -21,13 +21,13 @@ func Table(w io.Writer, r *Result) error {
 			x.EER.cells(2), x.FRR1.cells(2), x.FRR01.cells(2), x.MinDCF, x.Cllr, x.Loss)
 	}
 	t.Flush()
-	fmt.Fprintln(b, "\nAt fixed thresholds, in %")
+	fmt.Fprintln(b, "\nAt fixed thresholds, in %, with intervals of 95 % by speaker")
 	t = tabwriter.NewWriter(b, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(t, "trials\tspeech s\tLLR\tFAR\tFRR\t")
+	fmt.Fprintln(t, "trials\tspeech s\tLLR\tFAR\t\tFRR\t\t")
 	for i := range r.Rows {
 		for _, x := range r.Rows[i].Fixed {
 			if r.Rows[i].Cut == Pooled {
-				fmt.Fprintf(t, "%s\t%g\t%.1f\t%.3f\t%.2f\t\n", Pooled, r.Rows[i].Seconds, x.LLR, 100*x.FAR, 100*x.FRR)
+				fmt.Fprintf(t, "%s\t%g\t%.1f\t%s\t%s\t\n", Pooled, r.Rows[i].Seconds, x.LLR, x.FAR.cells(3), x.FRR.cells(2))
 			}
 		}
 	}
