@@ -1,6 +1,7 @@
 package access
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -18,7 +19,8 @@ import (
 )
 
 const (
-	// maxBody bounds the body of a request, in bytes; routes may bound it closer.
+	// maxBody bounds the body of a request, in bytes, where no rule does; routes may
+	// bound it closer.
 	maxBody = 1 << 20
 	// recheckEvery is how soon at the latest a connection that stays open, a
 	// WebSocket's, ends after its session or token.
@@ -41,6 +43,8 @@ type Rule struct {
 	Local bool
 	// Page sends browsers to log in, where others are told to.
 	Page bool
+	// Body bounds the body of a request, in bytes; 0 means 1 MiB.
+	Body int64
 }
 
 // GuardConfig is what a Guard needs.
@@ -185,13 +189,13 @@ func (m *Mux) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		tooMany(w, "too many requests from this address")
 		return
 	}
-	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
 	m.mux.ServeHTTP(w, r)
 }
 
 // guarded lets in those whom the rule does.
 func (g *Guard) guarded(pattern string, rule Rule, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r.Body = http.MaxBytesReader(w, r.Body, cmp.Or(rule.Body, maxBody))
 		p, byCookie, err := g.who(r, rule)
 		if err != nil && !errors.Is(err, ErrDenied) {
 			g.cfg.Log.Error("finding out who makes a request", "route", pattern, "error", err)

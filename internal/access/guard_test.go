@@ -333,7 +333,7 @@ func TestRequestsAreBounded(t *testing.T) {
 	s := serve(t, func(c *GuardConfig) {
 		c.PerSecond, c.Burst = 10, 5
 		c.Proxies = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}
-	}, map[string]Rule{"GET /open": {Open: true}, "POST /open": {Open: true}})
+	}, map[string]Rule{"GET /open": {Open: true}, "POST /open": {Open: true}, "POST /long": {Open: true, Body: 2 * maxBody}})
 	count := func(headers ...string) (ok int) {
 		for range 20 {
 			if s.ask(t, "GET", "/open", "", headers...).StatusCode == 200 {
@@ -361,6 +361,11 @@ func TestRequestsAreBounded(t *testing.T) {
 	s.clock.pass(time.Hour)
 	if res := s.ask(t, "POST", "/open", strings.Repeat("x", maxBody+1)); res.StatusCode != 413 {
 		t.Errorf("a long body: %d", res.StatusCode)
+	}
+	for n, want := range map[int]int{2 * maxBody: 200, 2*maxBody + 1: 413} {
+		if res := s.ask(t, "POST", "/long", strings.Repeat("x", n)); res.StatusCode != want {
+			t.Errorf("a body of %d bytes where the rule allows more: %d, want %d", n, res.StatusCode, want)
+		}
 	}
 	for name, want := range map[string]string{
 		"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",

@@ -159,11 +159,11 @@ func rules(cfg *config.Config) map[string]access.Rule {
 		"DELETE /v1/voice/people/{customer}": is(security, administrator),
 		// Whoever asks the customer, or speaks for them, tells what they said.
 		"POST /v1/voice/people/{customer}/consent":          is(security, administrator, integrator),
-		"POST /v1/voice/people/{customer}/templates":        is(security, administrator, integrator),
+		"POST /v1/voice/people/{customer}/templates":        {Roles: []access.Role{security, administrator, integrator}, Body: maxSpeech},
 		"DELETE /v1/voice/people/{customer}/templates/{id}": is(security, administrator),
 		"GET /v1/voice/comparisons":                         is(security, administrator),
 		"GET /v1/voice/watch":                               is(security, administrator),
-		"POST /v1/voice/watch":                              is(security, administrator),
+		"POST /v1/voice/watch":                              {Roles: []access.Role{security, administrator}, Body: maxSpeech},
 		"POST /v1/voice/watch/{id}":                         is(security, administrator),
 		"DELETE /v1/voice/watch/{id}":                       is(security, administrator),
 		"GET /v1/voice/hits":                                is(security, administrator),

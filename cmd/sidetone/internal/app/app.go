@@ -228,6 +228,7 @@ func (a *App) watch() {
 		a.metrics.watchWhisper(a.recogniser)
 	}
 	a.metrics.watchRecordings(a.storage.recordings)
+	a.metrics.gauge("voice_frames_waiting", "20 ms frames that wait to be heard for whose voice they carry; many tell of too little CPU.", a.calls.voiceWaiting)
 	var voices func(context.Context) (voicestore.Stats, error)
 	if a.voices != nil {
 		voices = a.voices.store.Stats

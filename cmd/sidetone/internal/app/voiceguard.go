@@ -109,6 +109,24 @@ func (c *call) guardVoice(l *leg) *voiceguard.Guard {
 	return g
 }
 
+// voiceWaiting is how many frames wait to be heard for whose voice they carry.
+func (cs *calls) voiceWaiting() float64 {
+	cs.mu.Lock()
+	order := slices.Clone(cs.order)
+	cs.mu.Unlock()
+	n := 0
+	for _, c := range order {
+		c.mu.Lock()
+		for _, l := range c.legs {
+			if !l.ended && l.voice != nil {
+				n += l.voice.Waiting()
+			}
+		}
+		c.mu.Unlock()
+	}
+	return float64(n)
+}
+
 // customer says whether the leg is the customer's as far as is known.
 func (l *leg) customer() bool { return l.role() == media.RoleCustomer }
 

@@ -215,6 +215,10 @@ func (l *Leg) Frame(f *pcm.Frame, speech, other bool) {
 	l.queue.Push(&l.one)
 }
 
+// Waiting is how many frames wait to be heard. More than half a thousand do not: the
+// oldest are dropped.
+func (l *Leg) Waiting() int { return l.queue.Len() }
+
 // Expect says who the voice should be; empty: nobody knows. What was said before
 // counts. It may be called from any goroutine.
 func (l *Leg) Expect(subject string) { l.wanted.Store(&subject) }
