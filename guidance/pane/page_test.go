@@ -467,7 +467,7 @@ func keyboard(t *testing.T, b context.Context) {
 	p.card("k2", "Offer alerts", 20, guidance.Why{Note: "because", Rule: "r"})
 	p.marked("Block the card")
 	want := []string{
-		"skip", "pause", "language", "theme", "help-open", "scroll", "query",
+		"skip", "pause", "language", "theme", "help-open", "voices", "scroll", "query",
 		"Block the card/title", "Block the card/why0", "Block the card/used", "Block the card/dismissed", "Block the card/wrong",
 		"Offer alerts/title", "Offer alerts/used", "Offer alerts/dismissed", "Offer alerts/wrong",
 	}

@@ -95,7 +95,7 @@ func calibration() object {
 	return object{
 		"model": model, "calibration": "1f0c9a2e", "trained": object{"space": "shared data", "calibration": "the development half of the shared evaluation data: read English, simulated lines", "date": "2026-03-01"},
 		"targets": 264, "impostors": 15408, "speakers": 88, "looks_ms": []int{2000, 2500, 3000, 4000, 5000, 7000, 10000, 15000}, "limit_ms": 15000,
-		"points": points, "in_use": object{"false_accepts": 0.0005, "false_rejects": 0.0357, "threshold_llr": 5.52},
+		"built_in": true, "points": points, "in_use": object{"false_accepts": 0.0005, "false_rejects": 0.0357, "threshold_llr": 5.52},
 	}
 }
 

@@ -99,6 +99,19 @@ func TestVoices(t *testing.T) {
 		t.Errorf("the comparisons are %+v", c)
 	}
 
+	// The security team sees how that came to be.
+	within(ctx, t, 30*time.Second, "the page of voices shows no curve", chromedp.Navigate(s.url+"/voices"), truth(`document.querySelector(".chart .curve")`))
+	if got := content(ctx, t, ".figure strong"); got != "1" {
+		t.Errorf("%q people are enrolled", got)
+	}
+	shot(ctx, t, "voices")
+	within(ctx, t, 30*time.Second, "the page of the person shows no score over time",
+		chromedp.Navigate(s.url+"/voices/people/"+demo.Customer), truth(`document.querySelectorAll(".chart .dot").length > 1 && document.querySelectorAll(".comparison").length === 2`))
+	shot(ctx, t, "voices-person")
+	if got := value[string](ctx, t, `[...document.querySelectorAll("main section:last-of-type td:nth-child(3)")].map((e) => e.textContent).filter((e) => ["compared", "enrolled", "recorded consent"].includes(e)).join()`); got != "compared,compared,enrolled,recorded consent" {
+		t.Errorf("the trail tells of %s", got)
+	}
+
 	if st := s.api(t, http.MethodPost, person+"/consent", `{"state":"opted_out","channel":"call","how":"spoken"}`, nil); st != http.StatusCreated {
 		t.Fatalf("opting out: %d", st)
 	}

@@ -24,6 +24,8 @@ type calibrationReply struct {
 	Model       string       `json:"model"`
 	Calibration string       `json:"calibration"`
 	Trained     trainedReply `json:"trained"`
+	// BuiltIn says that these are not parameters of the operator's own.
+	BuiltIn bool `json:"built_in"`
 	// Targets and Impostors are how many calls were played of each, by Speakers people.
 	Targets   int `json:"targets"`
 	Impostors int `json:"impostors"`
@@ -62,7 +64,7 @@ func (a *App) getCalibration(*http.Request, voicestore.Actor) (any, error) {
 	}
 	o, info := &e.Params.Operating, e.Scorer.Info()
 	reply := calibrationReply{
-		Model: info.Model.ID, Calibration: info.Calibration, Trained: trainedReply(e.Params.Trained),
+		Model: info.Model.ID, Calibration: info.Calibration, Trained: trainedReply(e.Params.Trained), BuiltIn: a.calls.env.cfg.Voice.Parameters == "",
 		Targets: o.Targets, Impostors: o.Impostors, Speakers: o.Speakers, LooksMS: []int64{}, LimitMS: o.Policy.Limit.Milliseconds(),
 		Points: []operatingReply{}, InUse: newOperating(inUse),
 	}

@@ -23,6 +23,9 @@ func TestVoicePageReads(t *testing.T) {
 	if st := r.do(t, http.MethodGet, "/v1/voice/calibration", "", &table); st != http.StatusOK {
 		t.Fatalf("the calibration: %d", st)
 	}
+	if !table.BuiltIn || table.Trained.Calibration == "" || table.Trained.Date == "" {
+		t.Errorf("it was trained on %+v, built in: %v", table.Trained, table.BuiltIn)
+	}
 	o := &r.voices.engine.Params.Operating
 	if len(table.Points) != len(o.Points) || len(table.Points) < 3 || table.Targets != o.Targets || table.Impostors != o.Impostors || len(table.LooksMS) != len(o.Looks) || table.LimitMS != o.Policy.Limit.Milliseconds() {
 		t.Errorf("the table is %+v, of %+v", table, o)
