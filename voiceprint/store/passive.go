@@ -367,9 +367,9 @@ func (s *Store) ExpirePassive(ctx context.Context, by Actor, before time.Time, e
 	}
 	n := 0
 	for _, id := range people {
-		done, err := s.expirePassive(ctx, by, id, expire)
-		if err != nil {
-			return n, err
+		done, derr := s.expirePassive(ctx, by, id, expire)
+		if derr != nil {
+			return n, derr
 		}
 		if done {
 			n++

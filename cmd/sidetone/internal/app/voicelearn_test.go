@@ -83,10 +83,12 @@ func (r *running) agrees(t *testing.T, who string) {
 }
 
 // A customer who consented is enrolled by two calls on which something else confirmed
-// who they are; one on which nothing did teaches nothing.
+// who they are; one on which nothing did teaches nothing. What they are then compared
+// with follows them, and goes back.
 func TestEnrolledByTheirCalls(t *testing.T) {
 	r := heardWell(t, func(v *config.Voice) {
 		v.Passive = config.VoicePassive{On: true, Calls: 2, Speech: 10 * time.Second, CallSpeech: 4 * time.Second, CoolingOff: time.Millisecond, Keep: time.Hour, Conflicts: 2}
+		v.Adapt.On = true
 	})
 	const who = "LB-7"
 	r.agrees(t, who)
@@ -128,6 +130,16 @@ func TestEnrolledByTheirCalls(t *testing.T) {
 	}
 	if st := r.do(t, "POST", "/v1/voice/people/"+who+"/templates/"+h.Templates[0].ID+"/rollback", "", nil); st != 409 {
 		t.Errorf("back from the first version: %d", st)
+	}
+	call("four", "pin", channel(t, demo.Call, demo.CustomerChannel)[:60*voiceprint.Rate])
+	if h = r.person(t, who); len(h.Templates) != 2 || !h.Templates[1].Live || h.Templates[0].Live || h.Comparisons[0].Outcome != "match" {
+		t.Fatalf("after a match: %+v, %+v", h.Templates, h.Comparisons)
+	}
+	if st := r.do(t, "POST", "/v1/voice/people/"+who+"/templates/"+h.Templates[0].ID+"/rollback", "", nil); st != 204 {
+		t.Errorf("back: %d", st)
+	}
+	if h = r.person(t, who); len(h.Templates) != 1 || !h.Templates[0].Live {
+		t.Errorf("gone back: %+v", h.Templates)
 	}
 	for id, body := range map[string]string{"by": `{"customer":"a","confirmed":"a pin"}`, "nobody": `{"confirmed":"pin"}`} {
 		open(t, r, media.Call{ID: id, Agent: "ann"})
