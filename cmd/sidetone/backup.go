@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -140,8 +141,9 @@ func restoreCmd() *cobra.Command {
 which must not hold anything yet. Calls that ran when it was made get their end
 state. A backup of a newer program is refused by the server's start.
 
-Where voices are in it, the tombstones that lie beside the backup are applied: who
-has opted out or was erased since it was made is so again.`,
+Where voices are in it, the tombstones that lie beside the backup, and those that a
+server has kept in the folder of the keys, are applied: who has opted out or was
+erased since it was made is so again.`,
 		Example: `  sidetone restore -c sidetone.yaml --from sidetone.tar --keys keys.tar
   age -d -i key.txt sidetone.tar.age | sidetone restore -c sidetone.yaml --from -`,
 		Args: cobra.NoArgs,
@@ -210,10 +212,10 @@ func tellBuried(out io.Writer, b *app.Buried) (err error) {
 	case !b.Used:
 	case !b.Keyed:
 		_, err = fmt.Fprintln(out, "Voices are in it, but not their key: put voice.key back, then apply the newest tombstones (sidetone voice bury FILE), or who has opted out or was erased since is back")
-	case b.File == "":
+	case len(b.Files) == 0:
 		_, err = fmt.Fprintln(out, "Voices are in it, and no tombstones lie beside it: who has opted out or was erased since is back. Apply the newest: sidetone voice bury FILE")
 	default:
-		_, err = fmt.Fprintf(out, "%s, of %s: %d persons or voices of the watch list that were gone since are gone again\n", b.File, b.Made.Local().Format("2006-01-02 15:04:05"), b.Changed)
+		_, err = fmt.Fprintf(out, "%s, the newest of %s: %d persons or voices of the watch list that were gone since are gone again\n", strings.Join(b.Files, ", "), b.Made.Local().Format("2006-01-02 15:04:05"), b.Changed)
 	}
 	return err
 }

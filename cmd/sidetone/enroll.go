@@ -194,7 +194,7 @@ func enrolOne(ctx context.Context, out io.Writer, e *app.Enrolling, one enrolmen
 		return err
 	}
 	if consent.Text != "" {
-		if err := e.Store.Consent(ctx, e.By, one.customer, consent); err != nil {
+		if err = e.Store.Consent(ctx, e.By, one.customer, consent); err != nil {
 			return err
 		}
 	}

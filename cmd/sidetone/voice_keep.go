@@ -169,9 +169,9 @@ taken off the watch list; "sidetone voice bury" applies it to a database that is
 older. Persons are named by pseudonyms, which say nothing to who lacks voice.key.
 What the file has stays in it.
 
-"sidetone backup" writes such a file beside the backups by itself. Call this where
-the database is backed up by other means, such as pg_dump, and between backups: a
-timer each hour loses at most the opt-outs of one hour.`,
+"sidetone backup" writes such a file beside the backups by itself, and a running
+server each ten minutes one in the folder of the keys. Call this where the database
+is backed up by other means, such as pg_dump.`,
 		Example: "  sidetone voice tombstones -c sidetone.yaml -o /backups/tombstones.json",
 		Args:    cobra.NoArgs,
 	}, func(ctx context.Context, c *cobra.Command, k *openVoices, _ []string) error {

@@ -47,10 +47,11 @@ func TestEnrolAndForget(t *testing.T) {
 	if err = os.WriteFile(list, []byte("customer,file,line\nLB-2,margaret.wav,headset\nLB-3,missing.wav,\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	refuses("1 of 2 were not enrolled", "enroll", "--csv", list, "--consent", "terms 3")
+	refuses("this voice is enrolled under another name, too: lb-1", "enroll", "--csv", list, "--consent", "terms 3")
+	refuses("1 of 2 were not enrolled", "enroll", "--csv", list, "--consent", "terms 3", "--allow-duplicates")
 	refuses("customer", "enroll", file)
 	refuses("not both", "enroll", "--csv", list, file)
-	says("agent:ann: enrolled", "enroll", "--customer", "agent:ann", "--consent", "terms for staff", file)
+	says("agent:ann: enrolled", "enroll", "--customer", "agent:ann", "--consent", "terms for staff", "--allow-duplicates", file)
 	says("agent:ann", "voice", "list", "--enrolled")
 	says("lb-2", "voice", "list", "--enrolled")
 	says("terms 3", "voice", "show", "LB-2")

@@ -187,6 +187,17 @@ func voicesIn(ctx context.Context, cfg *config.Config, k *Kept, log *slog.Logger
 	return &Voices{Kept: k, Store: s}, nil
 }
 
+// keepTombstones brings the list in the folder of the keys up to date, which is kept
+// apart from the database: so that little is lost with it.
+func (k *voiceKit) keepTombstones(ctx context.Context) error {
+	v := Voices{Store: k.store}
+	t, err := v.Tombstones(ctx)
+	if err != nil || len(t.Stones) == 0 {
+		return err
+	}
+	return KeepTombstones(tombstoneFile(k.keys, t.Key), t)
+}
+
 // keepTombstones writes those of a database beside its backups.
 func keepTombstones(ctx context.Context, cfg *config.Config, k *Kept, dir string, log *slog.Logger) error {
 	v, err := voicesIn(ctx, cfg, k, log)
@@ -204,16 +215,16 @@ func keepTombstones(ctx context.Context, cfg *config.Config, k *Kept, dir string
 type Buried struct {
 	// Used says that voices are in it, Keyed that their key is there.
 	Used, Keyed bool
-	// File is the list, empty where there was none, Made when it was last brought up to
-	// date.
-	File string
+	// Files are the lists that there were, Made when the newest was brought up to date.
+	Files []string
 	Made time.Time
 	// Changed is of how many persons and voices something was changed.
 	Changed int
 }
 
-// BuryRestored applies the tombstones that lie beside backups to a database that was
-// restored, so that it brings nobody back. An empty folder has none.
+// BuryRestored applies the tombstones that lie beside backups, in a folder that may be
+// empty, and those that a server has kept with the keys, to a database that was
+// restored: so that it brings nobody back.
 func BuryRestored(ctx context.Context, cfg *config.Config, log *slog.Logger, by voicestore.Actor, dir string) (b Buried, err error) {
 	at, err := cfg.Storage.Path()
 	if err != nil {
@@ -235,18 +246,30 @@ func BuryRestored(ctx context.Context, cfg *config.Config, log *slog.Logger, by 
 	}
 	defer func() { err = errors.Join(err, v.Close()) }()
 	key, err := v.Store.Pseudonym(tombstoneMark)
-	if err != nil || dir == "" {
-		return b, err
-	}
-	name := tombstoneFile(dir, key)
-	t, err := readTombstones(name)
-	if errors.Is(err, fs.ErrNotExist) {
-		return b, nil
-	}
 	if err != nil {
 		return b, err
 	}
-	b.File, b.Made = name, t.Made
-	b.Changed, err = v.Bury(ctx, by, t)
-	return b, err
+	places := []string{keys}
+	if dir != "" {
+		places = append(places, dir)
+	}
+	for _, place := range places {
+		name := tombstoneFile(place, key)
+		t, err := readTombstones(name)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return b, err
+		}
+		n, err := v.Bury(ctx, by, t)
+		if err != nil {
+			return b, err
+		}
+		b.Files, b.Changed = append(b.Files, name), b.Changed+n
+		if t.Made.After(b.Made) {
+			b.Made = t.Made
+		}
+	}
+	return b, nil
 }

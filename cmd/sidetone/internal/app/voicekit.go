@@ -148,9 +148,11 @@ type voiceKit struct {
 	links    *voiceLinks
 	spoof    spoof.Policy
 	node     string
-	log      *slog.Logger
-	stop     context.CancelFunc
-	wg       sync.WaitGroup
+	// keys is the folder of the keys.
+	keys string
+	log  *slog.Logger
+	stop context.CancelFunc
+	wg   sync.WaitGroup
 }
 
 // openVoiceStore opens what is kept of voices.
@@ -181,7 +183,7 @@ func openVoices(ctx context.Context, cfg *config.Config, s *storage, models *mod
 	if !cfg.Voice.On {
 		return nil, nil //nolint:nilnil // off is no error
 	}
-	k := &voiceKit{node: s.node, log: log}
+	k := &voiceKit{node: s.node, keys: s.keys, log: log}
 	var err error
 	if k.engine, err = LoadVoiceEngine(models, cfg.Voice.Parameters); err != nil {
 		return nil, err
@@ -224,6 +226,9 @@ func (k *voiceKit) tidy(ctx context.Context, keep *config.VoiceKeep) {
 	for {
 		if err := k.expire(ctx, keep, time.Now()); err != nil && ctx.Err() == nil {
 			k.log.Error("what was kept of voices long enough cannot be deleted", "error", err)
+		}
+		if err := k.keepTombstones(ctx); err != nil && ctx.Err() == nil {
+			k.log.Error("who has opted out or was erased cannot be written down beside the keys: a backup that is restored may bring them back", "error", err)
 		}
 		k.follow(ctx)
 		select {

@@ -95,11 +95,8 @@ func plainWords(err, kind error) string {
 		}
 		break
 	}
-	if short, ok := strings.CutSuffix(text, ": "+kind.Error()); ok {
-		switch kind {
-		case voicestore.ErrInvalid, watchlist.ErrInvalid:
-			return short
-		}
+	if errors.Is(kind, voicestore.ErrInvalid) || errors.Is(kind, watchlist.ErrInvalid) {
+		return strings.TrimSuffix(text, ": "+kind.Error())
 	}
 	return text
 }
