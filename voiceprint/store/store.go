@@ -30,6 +30,7 @@
 // prints by which a recording is recognised: no speech can be made of them, but whoever
 // has a recording can find it by them. A voice
 // cannot be revoked: who has a recording of it can enrol it elsewhere or play it.
+// What is remembered between calls is turned as one vector, anew with each change.
 // Watch-list entries share one transform, so that they can be scored as they lie:
 // among them the cosines show to who opens the seals.
 //
