@@ -37,6 +37,8 @@ type bank struct {
 	done []string
 	// opted says that the customer has opted out.
 	opted bool
+	// role is what who is logged in has; empty: no login is asked for.
+	role string
 }
 
 func (b *bank) note(r *http.Request, body string) {
@@ -61,7 +63,9 @@ func looks(from, to, wobble float64, n int) []object {
 	var all []object
 	for i := range n {
 		share := float64(i) / float64(max(1, n-1))
-		all = append(all, object{"net_ms": 1000 + 500*i, "llr": from + (to-from)*share + wobble*math.Sin(3*float64(i))})
+		all = append(all, object{
+			"net_ms": 1000 + 500*i, "llr": from + (to-from)*share + wobble*math.Sin(3*float64(i)), "accept": 7.1 * math.Pow(2/max(2, 1+0.5*float64(i)), 0.35),
+		})
 	}
 	return all
 }
@@ -69,7 +73,7 @@ func looks(from, to, wobble float64, n int) []object {
 func comparison(id, at, outcome string, llr float64, path []object, reasons ...string) object {
 	return object{
 		"id": id, "person": pseudonym, "call": "20260304-090000-" + id, "leg": "c", "at": at, "took_ms": 4100, "outcome": outcome, "reasons": append([]string{}, reasons...),
-		"llr": llr, "accept": 5.56, "reject": -6.91, "false_accepts": 0.0005, "net_ms": path[len(path)-1]["net_ms"], "model": model, "calibration": "1f0c9a2e",
+		"llr": llr, "accept": path[len(path)-1]["accept"], "reject": -6.91, "false_accepts": 0.0005, "net_ms": path[len(path)-1]["net_ms"], "model": model, "calibration": "1f0c9a2e",
 		"templates": []string{"a1b2c3d4e5f60718"}, "quality": object{"snr_db": 24.2, "level_dbfs": -22.4, "clipped": 0.0004, "edge_hz": 3700, "unlike": 0.03}, "looks": path,
 	}
 }
@@ -95,7 +99,7 @@ func calibration() object {
 	return object{
 		"model": model, "calibration": "1f0c9a2e", "trained": object{"space": "shared data", "calibration": "the development half of the shared evaluation data: read English, simulated lines", "date": "2026-03-01"},
 		"targets": 264, "impostors": 15408, "speakers": 88, "looks_ms": []int{2000, 2500, 3000, 4000, 5000, 7000, 10000, 15000}, "limit_ms": 15000,
-		"built_in": true, "points": points, "in_use": object{"false_accepts": 0.0005, "false_rejects": 0.0357, "threshold_llr": 5.52},
+		"built_in": true, "points": points, "in_use": object{"false_accepts": 0.0005, "false_rejects": 0.0357, "threshold_llr": 5.52}, "accepts": []object{{"net_ms": 2000, "threshold_llr": 5.52}, {"net_ms": 15000, "threshold_llr": 2.72}},
 	}
 }
 
@@ -156,6 +160,14 @@ func serve(t *testing.T, list bool) *bank {
 	get := func(path string, answer func(q url.Values) any) {
 		mux.HandleFunc("GET "+path, func(w http.ResponseWriter, r *http.Request) { reply(w, 200, answer(r.URL.Query())) })
 	}
+	mux.HandleFunc("GET /v1/me", func(w http.ResponseWriter, r *http.Request) {
+		if b.role == "" {
+			reply(w, 404, object{})
+			return
+		}
+		reply(w, 200, object{"kind": "account", "name": "somebody", "roles": []string{b.role}, "agents": []string{}})
+		b.note(r, "")
+	})
 	get("/v1/voice", func(url.Values) any {
 		return object{"model": model, "people": object{"consented": 1204, "asked": 57, "opted_out": 31}, "enrolled": 1187}
 	})

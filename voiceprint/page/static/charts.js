@@ -95,7 +95,7 @@ function steps(low, high, about) {
 export function scores(c) {
   const looks = c.looks?.length ? c.looks : [{ net_ms: c.net_ms, llr: c.llr }];
   const far = Math.max(5000, ...looks.map((l) => l.net_ms)) * 1.04;
-  const accepts = looks.map((l) => l.accept ?? c.accept);
+  const accepts = looks.map((l) => l.accept || c.accept);
   const values = [...looks.map((l) => l.llr), ...accepts, c.reject, 0];
   const pad = 0.12 * (Math.max(...values) - Math.min(...values));
   const low = Math.min(...values) - pad, high = Math.max(...values) + pad;
@@ -106,12 +106,13 @@ export function scores(c) {
     const y = (v) => bottom - ((v - low) / (high - low)) * (bottom - space.top);
     // The threshold of a match falls with the speech: it is known at each look.
     const edge = [[space.left, y(accepts[0])], ...looks.map((l, i) => [x(l.net_ms), y(accepts[i])]), [right, y(accepts.at(-1))]];
+    const fallen = nats(accepts[0]) !== nats(accepts.at(-1));
     const path = (list) => list.map((p) => p.join(",")).join(" ");
     return [
       svg("polygon", { class: "zone match", points: path([[space.left, space.top], ...edge, [right, space.top]]) }),
       svg("rect", { class: "zone mismatch", x: space.left, y: y(c.reject), width: right - space.left, height: Math.max(0, bottom - y(c.reject)) }),
       ...frame(width, steps(0, far / 1000, width < 420 ? 5 : 9).map((s) => s * 1000), steps(low, high, 5), x, y, t("netAxis"), t("llrAxis"), (ms) => String(ms / 1000), (v) => String(Math.round(v * 10) / 10)),
-      svg("polyline", { class: "border match", points: path(edge) }), text(space.left + 6, y(accepts[0]) - 5, t("acceptLine", { llr: nats(c.accept) }), "mark match", "start"),
+      svg("polyline", { class: "border match", points: path(edge) }), text(space.left + 6, y(accepts[0]) - 5, fallen ? t("acceptFalls", { llr: nats(accepts[0]), last: nats(accepts.at(-1)) }) : t("acceptLine", { llr: nats(accepts[0]) }), "mark match", "start"),
       line(space.left, y(c.reject), right, y(c.reject), "border mismatch"), text(space.left + 6, y(c.reject) + 14, t("rejectLine", { llr: nats(c.reject) }), "mark mismatch", "start"),
       svg("polyline", { class: "curve", points: path(looks.map((l) => [x(l.net_ms), y(l.llr)])) }),
       ...looks.map((l) => svg("circle", { class: "dot", cx: x(l.net_ms), cy: y(l.llr), r: 3 })),

@@ -27,7 +27,7 @@ function compared(c) {
 
 function trade(c) {
   return section(t("det"), "wide",
-    el("p", { class: "say" }, t("inUseWords", { far: percent(c.in_use.false_accepts), frr: percent(c.in_use.false_rejects), llr: nats(c.in_use.threshold_llr) })),
+    el("p", { class: "say" }, t("inUseWords", { far: percent(c.in_use.false_accepts), frr: percent(c.in_use.false_rejects), llr: nats(c.accepts[0].threshold_llr), last: nats(c.accepts.at(-1).threshold_llr), first: c.accepts[0].net_ms / 1000, limit: c.accepts.at(-1).net_ms / 1000 })),
     det(c), quiet(t("detCaption", { targets: count(c.targets), impostors: count(c.impostors) })), c.built_in ? quiet(t("builtIn")) : "",
     el("details", {}, el("summary", {}, t("detTable")), table(t("det"), [t("far"), t("frr"), t("threshold")],
       c.points.map((p) => [percent(p.false_accepts), p.false_rejects > 0 ? percent(p.false_rejects) : t("noneOf", { n: count(c.targets) }), nats(p.threshold_llr)]))));

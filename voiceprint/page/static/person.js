@@ -34,7 +34,7 @@ function comparison(c) {
       [t("model"), c.model], [t("calibration"), c.calibration], [t("templates"), (c.templates ?? []).map((id) => id.slice(0, 8)).join(", ")],
     ]),
     ...(c.signs?.length ? [el("h3", {}, t("signs")), table(t("signs"), [t("sign"), t("probability"), t("seen")], c.signs.map((s) => [signName(s.name), percent(s.probability), s.evidence])), quiet(t("signsText"))] : []),
-    el("details", {}, el("summary", {}, t("scoresTable")), table(t("scoresTable"), [t("net"), t("llr")], (c.looks ?? []).map((l) => [seconds(l.net_ms), nats(l.llr)]))));
+    el("details", {}, el("summary", {}, t("scoresTable")), table(t("scoresTable"), [t("net"), t("llr"), t("acceptHead")], (c.looks ?? []).map((l) => [seconds(l.net_ms), nats(l.llr), nats(l.accept || c.accept)]))));
   const d = el("details", { class: "comparison", open: open.has(c.id) },
     el("summary", { class: "to" }, el("span", { class: "time" }, when(c.at)), chip(c.outcome, outcomeName(c.outcome)), el("span", {}, nats(c.llr)), el("span", {}, seconds(c.net_ms)),
       el("span", { class: "meta" }, [reasons(c.reasons), ...(c.signs ?? []).map((s) => signName(s.name))].filter(Boolean).join(" · "))), place);

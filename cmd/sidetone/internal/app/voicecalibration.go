@@ -35,6 +35,13 @@ type calibrationReply struct {
 	LimitMS int64            `json:"limit_ms"`
 	Points  []operatingReply `json:"points"`
 	InUse   operatingReply   `json:"in_use"`
+	// Accepts is what a match takes at each look, by the point in use.
+	Accepts []acceptReply `json:"accepts"`
+}
+
+type acceptReply struct {
+	NetMS     int64   `json:"net_ms"`
+	Threshold float64 `json:"threshold_llr"`
 }
 
 type trainedReply struct {
@@ -43,7 +50,8 @@ type trainedReply struct {
 	Date        string `json:"date"`
 }
 
-// operatingReply is a point at which decisions are made: shares, and nats.
+// operatingReply is a point at which decisions are made: shares, and what the first
+// looks take, in nats.
 type operatingReply struct {
 	FalseAccepts float64 `json:"false_accepts"`
 	FalseRejects float64 `json:"false_rejects"`
@@ -66,10 +74,11 @@ func (a *App) getCalibration(*http.Request, voicestore.Actor) (any, error) {
 	reply := calibrationReply{
 		Model: info.Model.ID, Calibration: info.Calibration, Trained: trainedReply(e.Params.Trained), BuiltIn: a.calls.env.cfg.Voice.Parameters == "",
 		Targets: o.Targets, Impostors: o.Impostors, Speakers: o.Speakers, LooksMS: []int64{}, LimitMS: o.Policy.Limit.Milliseconds(),
-		Points: []operatingReply{}, InUse: newOperating(inUse),
+		Points: []operatingReply{}, InUse: newOperating(inUse), Accepts: []acceptReply{},
 	}
 	for _, l := range o.Looks {
 		reply.LooksMS = append(reply.LooksMS, l.Milliseconds())
+		reply.Accepts = append(reply.Accepts, acceptReply{l.Milliseconds(), inUse.Accept(l)})
 	}
 	for _, p := range o.Points {
 		reply.Points = append(reply.Points, newOperating(p))

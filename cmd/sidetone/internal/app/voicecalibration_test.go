@@ -36,6 +36,15 @@ func TestVoicePageReads(t *testing.T) {
 		t.Errorf("in use is %+v, between %+v and %+v", in, first, last)
 	}
 
+	for i, accept := range table.Accepts {
+		if i > 0 && accept.Threshold > table.Accepts[i-1].Threshold || accept.NetMS != table.LooksMS[i] || accept.Threshold > table.InUse.Threshold {
+			t.Errorf("what a match takes rises: %+v", table.Accepts)
+		}
+	}
+	if len(table.Accepts) == 0 || table.Accepts[0].Threshold != table.InUse.Threshold {
+		t.Errorf("a match takes %+v, in use is %+v", table.Accepts, table.InUse)
+	}
+
 	for _, customer := range []string{"one", "two"} {
 		consent := `{"state":"consented","text":"3","language":"en","channel":"branch","how":"signed"}`
 		if st := r.do(t, http.MethodPost, "/v1/voice/people/"+customer+"/consent", consent, nil); st != http.StatusCreated {
