@@ -217,7 +217,7 @@ type Buried struct {
 	Used, Keyed bool
 	// Files are the lists that there were, Made when the newest was brought up to date.
 	Files []string
-	Made time.Time
+	Made  time.Time
 	// Changed is of how many persons and voices something was changed.
 	Changed int
 }
