@@ -26,7 +26,7 @@ func comparison(id, person, call string) ledger.Comparison {
 			Info:    voiceprint.Info{Model: voiceprint.Model{ID: "network/1", Dim: 192}, Calibration: "c1", Trained: "x"},
 		},
 		Signs: []ledger.Sign{{Name: "replay", Strength: 2.5, Probability: 0.875, Evidence: "6 s of call 5"}},
-		Looks: []ledger.Look{{Net: 2 * time.Second, LLR: -4}, {Net: 3500 * time.Millisecond, LLR: -9.25}},
+		Looks: []ledger.Look{{Net: 2 * time.Second, LLR: -4, Accept: 7.5}, {Net: 3500 * time.Millisecond, LLR: -9.25, Accept: 7.25}},
 	}
 }
 
@@ -34,7 +34,7 @@ func comparison(id, person, call string) ledger.Comparison {
 const golden = `{"took_us":4200000,"reasons":["other_channel"],"accept":7.5,"reject":-6.5,"far":0.0005,"net_us":3500000,"at_sample":67200,"scores":4,"final":true,` +
 	`"quality":{"net_us":3500000,"snr_db":21,"level_db":-26,"clipped":0.25,"edge_hz":3400,"reverberation_s":0.5,"music":0.125,"unlike":0.75},` +
 	`"model":"network/1","dim":192,"calibration":"c1","trained":"x","templates":["t1","t2"],` +
-	`"spoof":[{"name":"replay","strength":2.5,"probability":0.875,"evidence":"6 s of call 5"}],"looks":[[2000000,-4],[3500000,-9.25]]}`
+	`"spoof":[{"name":"replay","strength":2.5,"probability":0.875,"evidence":"6 s of call 5"}],"looks":[[2000000,-4,7.5],[3500000,-9.25,7.25]]}`
 
 func write(t *testing.T, db *dbstore.DB, c ledger.Comparison) error {
 	t.Helper()
