@@ -17,11 +17,10 @@ export async function load() {
 const figure = (href, n, words, state) => el("li", {}, el("a", { href, class: "figure to", "data-state": state }, el("strong", {}, count(n)), " ", el("span", {}, words)));
 
 function compared(c) {
-  const looks = c.looks_ms.map((ms) => ms / 1000);
   return section(t("comparing"), "wide", facts([
     [t("model"), c.model], [t("calibration"), t("calibrationOf", { version: c.calibration, date: day(c.trained.date) })], [t("trainedOn"), c.trained.calibration],
     [t("measuredOn"), t("measured", { targets: count(c.targets), impostors: count(c.impostors), speakers: count(c.speakers) })],
-    [t("looksAt"), t("looks", { list: looks.join(", "), limit: c.limit_ms / 1000 })],
+    [t("looksAt"), t("looks", { n: c.looks_ms.length, first: c.looks_ms[0] / 1000, last: c.looks_ms.at(-1) / 1000, limit: c.limit_ms / 1000 })],
   ]));
 }
 
