@@ -5,7 +5,7 @@ import { nats, percent, seconds } from "./page.js";
 import { t } from "./strings.js";
 
 const height = 240;
-const space = { left: 52, right: 14, top: 12, bottom: 40 };
+const space = { left: 60, right: 14, top: 12, bottom: 40 };
 
 function svg(tag, attrs, ...children) {
   const e = document.createElementNS("http://www.w3.org/2000/svg", tag);
@@ -57,7 +57,7 @@ export function det(c) {
   const floor = 0.5 / c.targets;
   const points = [...c.points].sort((a, b) => b.false_accepts - a.false_accepts);
   const all = [...points, c.in_use];
-  const range = (values) => [probit(Math.min(...values) * 0.8), probit(Math.min(0.45, Math.max(...values) * 1.3))];
+  const range = (values) => [probit(Math.min(...values) * 0.8), probit(Math.min(0.45, Math.max(...values) * 1.6))];
   const [fromX, toX] = range(all.map((p) => p.false_accepts));
   const [fromY, toY] = range(all.map((p) => Math.max(p.false_rejects, floor)));
   const inside = (from, to) => shares.filter((s) => probit(s) >= from && probit(s) <= to);
