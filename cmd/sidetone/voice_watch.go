@@ -23,8 +23,8 @@ func voiceWatchCmd() *cobra.Command {
 		Long: `A voice on the watch list is looked for in every call, whoever the caller says to
 be. Hits are told to security alone and never end a call: somebody listens and
 judges. Each voice has a reason, a legal basis, a date by which somebody looks
-whether it must stay, and one on which it goes by itself. Every use of these verbs
-stands in the audit log.`,
+whether it must stay, and one on which it goes by itself. Who reads or changes the
+list, or judges a hit, stands in the audit log.`,
 	}
 	c.AddCommand(voiceWatchAddCmd(), voiceWatchListCmd(), voiceWatchExtendCmd(), voiceWatchRemoveCmd(), voiceWatchHitsCmd(), voiceWatchJudgeCmd())
 	return c
