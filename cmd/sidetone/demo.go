@@ -170,7 +170,8 @@ func playDemo(ctx context.Context, a *app.App, out io.Writer, wait time.Duration
 		say("\nThe calls are over; the server stays up for the next one.")
 		say("  Your own: sidetone call FILE.wav --server %s --agent %s", a.URL(), demoAgent)
 		if interactive(os.Stdin) {
-			say("  Again:    press Enter.     Stop: Ctrl-C.")
+			say("  Again:    press Enter. The customer's words are known by now: heard a second time")
+			say("            they are a recording, and the voice is not confirmed.     Stop: Ctrl-C.")
 		}
 		select {
 		case <-enter:

@@ -70,10 +70,10 @@ func New(c Config) (*Guard, error) {
 func (g *Guard) Treat(ctx context.Context, subject string) {
 	g.person, g.enrolment = "", nil
 	if subject != "" && g.cfg.Prints != nil {
-		ctx, cancel := context.WithTimeout(ctx, loadLimit)
+		soon, cancel := context.WithTimeout(ctx, loadLimit)
 		defer cancel()
 		var err error
-		if g.person, g.enrolment, err = g.cfg.Prints.Of(ctx, subject); err != nil {
+		if g.person, g.enrolment, err = g.cfg.Prints.Of(soon, subject); err != nil {
 			g.cfg.Log.Error("what the person said before is not known; repeated audio of theirs is not seen", "error", err)
 		}
 	}
