@@ -215,6 +215,15 @@ func (p *pane) send(m any) {
 	p.poke()
 }
 
+// renew sends a snapshot: it has all that waits outside the queue, which would be old
+// news behind it.
+func (p *pane) renew(s snapshot) {
+	p.mu.Lock()
+	p.backlog.partials = nil
+	p.mu.Unlock()
+	p.send(s)
+}
+
 // utterance queues a final; a partial waits outside the queue and replaces the
 // one before it.
 func (p *pane) utterance(u utterance) {

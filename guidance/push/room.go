@@ -155,6 +155,6 @@ func (h *Hub) resync(r *room) {
 	s := h.snapshot(r)
 	r.gathering = s.Gathering
 	for p := range r.panes {
-		p.send(s)
+		p.renew(s)
 	}
 }
