@@ -105,8 +105,8 @@ func start(configPath string, logTo io.Writer, edit func(*config.Config) error) 
 }
 
 func announce(w io.Writer, a *app.App, agent string) error {
-	_, err := fmt.Fprintf(w, "Agent's page:  %s/agent/%s\nAll calls:     %s/calls\nCalls' API:    %s/v1/calls\nMetrics:       %s/metrics\n",
-		a.URL(), agent, a.URL(), a.URL(), a.URL())
+	_, err := fmt.Fprintf(w, "Agent's page:  %s/agent/%s\nAll calls:     %s/calls\nVoices:        %s/voices\nCalls' API:    %s/v1/calls\nMetrics:       %s/metrics\n",
+		a.URL(), agent, a.URL(), a.URL(), a.URL(), a.URL())
 	return err
 }
 
