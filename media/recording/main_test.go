@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -136,6 +137,27 @@ func play(t testing.TB, s *Store) []byte {
 		t.Fatalf("%d bytes of %d: %v", len(b), p.Size, err)
 	}
 	return b
+}
+
+// heard is what Audio makes of the recording.
+func heard(t testing.TB, s *Store) [2][]int16 {
+	t.Helper()
+	p, err := s.Open(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	a, err := p.Audio(time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err = p.Seek(0, io.SeekStart); err != nil {
+		t.Fatal(err)
+	}
+	if _, err = p.Audio(time.Millisecond); !errors.Is(err, ErrTooLong) {
+		t.Errorf("a recording that is too long: %v", err)
+	}
+	return [2][]int16{a.Channels[left], a.Channels[right]}
 }
 
 // decoded is what ffmpeg makes of a file, each side by itself.

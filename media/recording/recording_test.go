@@ -118,10 +118,12 @@ func TestAlignment(t *testing.T) {
 
 	kept := m.end(nil)
 	got := decoded(t, play(t, s))
+	ours := heard(t, s)
 	n := max(len(want[left]), len(want[right]))
 	for side, name := range []string{"left", "right"} {
 		want[side] = append(want[side], make([]int16, n-len(want[side]))...)
 		same(t, name, got[side], want[side])
+		same(t, name+", decoded here", ours[side], want[side])
 	}
 	if kept.Lost != time.Second {
 		t.Errorf("lost %v, want the second that came too late", kept.Lost)

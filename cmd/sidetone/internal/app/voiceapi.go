@@ -6,6 +6,7 @@ import (
 	"io"
 	"math"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -46,6 +47,8 @@ func (a *App) voice(do func(r *http.Request, by voicestore.Actor) (any, error)) 
 		by := voicestore.Actor{Name: access.From(r.Context()).Actor(), Address: r.RemoteAddr}
 		body, err := do(r, by)
 		if err != nil {
+			// Who still sends a recording reads no answer when the connection is cut.
+			_, _ = io.CopyN(io.Discard, r.Body, maxSpeech)
 			writeError(w, classifyVoice(err))
 			return
 		}
@@ -347,13 +350,13 @@ func (a *App) postTemplate(r *http.Request, by voicestore.Actor) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	speech, err := speechOf(r)
+	speech, err := a.speechOf(r)
 	if err != nil {
 		return nil, err
 	}
 	q := r.URL.Query()
 	e := Enrolling{
-		Enroller: a.voices.enroller, Store: a.voices.store, By: by, Customer: customer, Line: q.Get("line"), Source: "API",
+		Enroller: a.voices.enroller, Store: a.voices.store, By: by, Customer: customer, Line: q.Get("line"), Source: heardIn(q),
 		Replace: q.Get("replace") == "true", AllowDuplicates: q.Get("duplicates") == "allow",
 	}
 	done, err := e.Enrol(r.Context(), []Speech{speech})
@@ -393,6 +396,14 @@ func (e *refusedSpeech) Unwrap() error {
 	return &apiError{
 		Status: http.StatusUnprocessableEntity, Text: e.Error(), Hint: "the report's reasons say what speaks against it", Report: &e.reply.Report,
 	}
+}
+
+// heardIn is where the speech of an enrolment comes from.
+func heardIn(q url.Values) string {
+	if key := q.Get("call"); key != "" {
+		return "call " + key
+	}
+	return "API"
 }
 
 func (a *App) deleteTemplate(r *http.Request, by voicestore.Actor) (any, error) {

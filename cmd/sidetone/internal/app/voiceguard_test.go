@@ -121,7 +121,7 @@ func (r *running) metric(t *testing.T, line string) bool {
 // What somebody recorded of the customer confirms no voice, be it the enrolment or an
 // earlier call; what was new is still told; erasure takes the prints along.
 func TestRecordingsOfTheCustomer(t *testing.T) {
-	r := voiced(t, nil)
+	r := voiced(t, func(c *config.Config) { c.Recording.Calls = "all" })
 	speech, err := demo.Enrolment()
 	if err != nil {
 		t.Fatal(err)
@@ -181,8 +181,24 @@ func TestRecordingsOfTheCustomer(t *testing.T) {
 		}
 	}
 
+	// A call that is recorded is as good as a file. This one has the speech of the
+	// enrolment once more, and so its print.
+	const again = person + "/templates?line=recorded&call=enrolment_replayed"
+	for end := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
+		st, _, b := r.ask(t, "POST", again, "")
+		if st == http.StatusCreated {
+			break
+		}
+		if st != http.StatusConflict && st != http.StatusNotFound || time.Now().After(end) {
+			t.Fatalf("enrolling by a recorded call: %d %s", st, b)
+		}
+	}
+	if st, _, b := r.ask(t, "POST", person+"/templates?call=nobody", ""); st != http.StatusNotFound {
+		t.Errorf("enrolling by a call that there is not: %d %s", st, b)
+	}
+
 	var gone map[string]int64
-	if st := r.do(t, "DELETE", person, "", &gone); st != http.StatusOK || gone["prints"] != 2 || prints() != 0 {
+	if st := r.do(t, "DELETE", person, "", &gone); st != http.StatusOK || gone["prints"] != 3 || prints() != 0 {
 		t.Errorf("erased: %d, %v; %d prints are left", st, gone, prints())
 	}
 }

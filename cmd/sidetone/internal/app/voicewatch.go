@@ -2,6 +2,8 @@ package app
 
 import (
 	"encoding/json"
+	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"strconv"
@@ -9,6 +11,7 @@ import (
 
 	"sidetone/internal/access"
 	"sidetone/internal/wav"
+	"sidetone/media/recording"
 	voicestore "sidetone/voiceprint/store"
 	"sidetone/voiceprint/store/watchlist"
 )
@@ -84,7 +87,7 @@ func (a *App) postWatch(r *http.Request, by voicestore.Actor) (any, error) {
 			return nil, err
 		}
 	}
-	speech, err := speechOf(r)
+	speech, err := a.speechOf(r)
 	if err != nil {
 		return nil, err
 	}
@@ -109,8 +112,12 @@ func dateOf(name, s string) (time.Time, error) {
 	return time.Time{}, badRequest("", "%s: %q is no date such as 2027-03-31", name, s)
 }
 
-// speechOf reads a WAV file that is the body of a request.
-func speechOf(r *http.Request) (Speech, error) {
+// speechOf is the speech of a request: a WAV file that is its body, or with ?call= the
+// customer's side of a recorded call.
+func (a *App) speechOf(r *http.Request) (Speech, error) {
+	if key := r.URL.Query().Get("call"); key != "" {
+		return a.callSpeech(r, key)
+	}
 	s := Speech{Name: "the body"}
 	var err error
 	if c := r.URL.Query().Get("channel"); c != "" {
@@ -244,4 +251,36 @@ func (a *App) listLinks(r *http.Request, _ voicestore.Actor) (any, error) {
 // enrolled.
 func mayKnowOthers(r *http.Request) bool {
 	return access.From(r.Context()).Has(access.Security, access.Administrator)
+}
+
+// longestCall bounds a recorded call whose speech is used.
+const longestCall = 10 * time.Minute
+
+// callSpeech is the customer's side of a recorded call. To use it is to listen to it:
+// the audit log has it first.
+func (a *App) callSpeech(r *http.Request, key string) (Speech, error) {
+	rec, err := a.record(r.Context(), key)
+	if err != nil {
+		return Speech{}, err
+	}
+	if err = mayListen(access.From(r.Context()), &rec, false); err != nil {
+		return Speech{}, err
+	}
+	p, err := a.storage.recordings.open(&rec)
+	if err != nil {
+		return Speech{}, err
+	}
+	defer p.Close()
+	if err = a.noteListening(r, rec.Key, false); err != nil {
+		return Speech{}, fmt.Errorf("what is not in the audit log is not used: %w", err)
+	}
+	audio, err := p.Audio(longestCall)
+	if errors.Is(err, recording.ErrTooLong) {
+		return Speech{}, &apiError{Status: http.StatusUnprocessableEntity, Text: fmt.Sprintf("the call lasts more than %v", longestCall), Hint: "save the recording, cut it and send the part as a WAV file"}
+	}
+	if err != nil {
+		return Speech{}, err
+	}
+	// The customer is on the right.
+	return Speech{Name: "call " + rec.Key, Audio: audio, Channel: 1}, nil
 }
